@@ -1,0 +1,194 @@
+"""config.toml as frozen values.
+
+Every key has a default, so that no file at all is a valid configuration; an unknown key
+is an error, with the nearest known one named. Secrets never live here: tokens come from
+the environment, where the platforms read them. `config.toml` in the repository lists
+every key with its default, and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bot.errors import ConfigError
+from bot.types import Sampling
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Section):
+    """Which model talks, and where it runs."""
+
+    name: str = "rapport-tiny"
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    threads: Count = 0
+
+
+class EngineConfig(Section):
+    """How many conversations share the model, and what is kept of them."""
+
+    rows: Positive = 16
+    queue: Positive = 64
+    context: Count = 0
+    prefill_chunk: Annotated[int, Field(ge=16)] = 256
+    prefix_cache_mb: Count = 256
+    adapter_slots: Annotated[int, Field(ge=2)] = 4
+    adapter_rank: Positive = 16
+
+
+class SamplingConfig(Section):
+    """How replies are drawn."""
+
+    temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.8
+    top_k: Count = 0
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    repetition_penalty: Annotated[float, Field(ge=1.0, le=2.0)] = 1.1
+    max_tokens: Positive = 120
+
+    def settings(self, seed: int | None = None) -> Sampling:
+        """These settings as the value a request carries."""
+        return Sampling(
+            self.temperature, self.top_k, self.top_p, self.repetition_penalty,
+            self.max_tokens, seed,
+        )
+
+
+class ConversationConfig(Section):
+    """What the model is told, and how much of the past it is shown."""
+
+    persona: str = "You are Rapport, a friendly chatbot."
+    history_tokens: Count = 0
+    max_message_characters: Positive = 4000
+
+
+class SftConfig(Section):
+    """Supervised training on liked replies."""
+
+    learning_rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    epochs: Positive = 4
+    batch: Positive = 16
+    micro_batch: Positive = 8
+    rank: Positive = 16
+    alpha: Positive = 32
+    replay: Share = 0.2
+    kl: Annotated[float, Field(ge=0.0)] = 0.1
+    patience: Positive = 1
+
+
+class GateConfig(Section):
+    """What a candidate must show before it serves."""
+
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
+    min_items: Positive = 10
+    min_per_class: Positive = 3
+    auc_margin: Share = 0.02
+    anchor_nll_rise: Share = 0.05
+    kl_to_base: Annotated[float, Field(gt=0.0)] = 0.1
+    ends_margin: Share = 0.05
+    distinct_floor: Share = 0.85
+    repetition_ceiling: Annotated[float, Field(ge=1.0)] = 1.2
+    length_low: Share = 0.7
+    length_high: Annotated[float, Field(ge=1.0)] = 1.4
+    canaries: Positive = 32
+
+
+class ScheduleConfig(Section):
+    """When a run starts by itself."""
+
+    cron: str = ""
+    every_votes: Count = 0
+    quiet_hours: str = ""
+    timezone: str = "UTC"
+
+
+class LearningConfig(Section):
+    """How votes become adapters."""
+
+    enabled: bool = True
+    share: Share = 0.25
+    private_channels: bool = False
+    rater_cap: Annotated[float, Field(ge=1.0)] = 2.0
+    min_examples: Positive = 4
+    seed: int = 0
+    keep_versions: Positive = 8
+    tensorboard: bool = False
+    sft: SftConfig = SftConfig()
+    gate: GateConfig = GateConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+
+
+class LogConfig(Section):
+    """What is written about the bot's own doings."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: str = "rapport.log"
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    model: ModelConfig = ModelConfig()
+    engine: EngineConfig = EngineConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    conversation: ConversationConfig = ConversationConfig()
+    learning: LearningConfig = LearningConfig()
+    log: LogConfig = LogConfig()
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read a configuration file; without one, ``$RAPPORT_CONFIG``, ``./config.toml`` or defaults.
+
+    Raises:
+        ConfigError: unreadable, not TOML, an unknown key or a value out of range.
+    """
+    if path is None:
+        named = os.environ.get("RAPPORT_CONFIG")
+        path = Path(named) if named else Path("config.toml")
+        if not named and not path.is_file():
+            return Config()
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{key}: {first['msg']} (got {first['input']!r})"
+    near = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown key {key}{hint} (config.toml in the repository lists every key)"
+
+
+def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
+    """Every dotted key with its default, in the order of the file."""
+    keys: dict[str, Any] = {}
+    for name, spec in section.model_fields.items():
+        if isinstance(spec.default, Section):
+            keys |= known_keys(type(spec.default), f"{prefix}{name}.")
+        else:
+            keys[f"{prefix}{name}"] = spec.default
+    return keys

@@ -1,0 +1,191 @@
+"""The engine as the rest of Rapport sees it: token ids in, token deltas out.
+
+The engine knows nothing of people, channels' contents, templates or votes. A request
+carries everything that shapes its reply, a background job everything it needs to run
+beside the replies. `bot.engine.local` serves these protocols with a model in this
+process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bot.types import BASE, FinishReason, Sampling, Timings, Turn
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One reply to generate."""
+
+    prompt_ids: Sequence[int]
+    adapter: str = BASE
+    """Name of a loaded adapter, or BASE; fixed for the whole reply."""
+    sampling: Sampling = field(default_factory=Sampling)
+    cache_key: str = ""
+    """Whose kept prefix may be reused and replaced (a channel); empty keeps nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of a reply. The last one has `finish` and `timings`."""
+
+    ids: tuple[int, ...]
+    text: str
+    """Decoded text that never ends inside a UTF-8 character; may be empty."""
+    finish: FinishReason | None = None
+    timings: Timings | None = None
+    error: str = ""
+    """Why, when `finish` is ``error``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreItem:
+    """A given reply to measure: how likely it is after a prompt, under an adapter."""
+
+    prompt_ids: Sequence[int]
+    reply_ids: Sequence[int]
+    adapter: str = BASE
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Log-probabilities of each reply token (natural logarithm), and the KL to the base.
+
+    `kl_to_base` is the mean over the reply's positions of KL(adapter || base) in nats a
+    token; 0.0 for the base itself.
+    """
+
+    log_probs: tuple[float, ...]
+    kl_to_base: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What others need to know of the resident model."""
+
+    name: str
+    fingerprint: str
+    """Hash of weights' identity, tokenizer and template: equal means interchangeable."""
+    parameters: int
+    context: int
+    """Longest prompt plus reply, in tokens."""
+    hidden: int
+    device: str
+    dtype: str
+    end_ids: tuple[int, ...]
+    """Ids that end a reply."""
+    warnings: tuple[str, ...] = ()
+    """What the operator should know, such as a template that breaks prefix reuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Counters since the start and what is going on now."""
+
+    running: int
+    queued: int
+    adapters: tuple[str, ...]
+    replies: int
+    reply_tokens: int
+    prompt_tokens: int
+    reused_tokens: int
+    steps: int
+    slices: int
+    step_seconds: float
+    slice_seconds: float
+    cache_bytes: int
+    cache_limit: int
+
+
+class Template(Protocol):
+    """Turns to token ids and back; owned by the loaded model, safe to call anywhere."""
+
+    def render(self, turns: Sequence[Turn], *, reply_follows: bool = True) -> str:
+        """The text the model is shown; marks inside people's words are defused."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of rendered text, marks recognised, nothing added."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, marks left out."""
+
+
+class Resident(Protocol):
+    """The model as a background job sees it, on the engine's own thread."""
+
+    model: PreTrainedModel
+    """The serving module; never to be changed."""
+    device: torch.device
+    dtype: torch.dtype
+
+    def twin(self) -> PreTrainedModel:
+        """A second module tree over the same parameter tensors, for PEFT to wrap.
+
+        Changing the twin's structure leaves the serving module as it is. The twin's own
+        parameters are frozen and shared: nothing may write to them.
+        """
+
+
+Job = Callable[[Resident], Iterator[object]]
+"""Work for the engine's thread: each `next` is one slice, and may take tens of ms.
+
+Called and advanced on the engine's thread with gradients enabled; closed (GeneratorExit)
+when cancelled, so that ``finally`` blocks free what they hold.
+"""
+
+
+class Engine(Protocol):
+    """What serves replies, holds adapter versions and runs background work."""
+
+    info: ModelInfo
+    template: Template
+
+    def stream(self, request: Request) -> AsyncIterator[Delta]:
+        """Generate one reply. Closing the iterator cancels it and frees its row.
+
+        The request joins the queue at the first step of the iteration.
+
+        Raises:
+            Busy: the queue is full.
+            PromptTooLong: prompt and reply cannot fit.
+            AdapterError: the adapter is not loaded.
+            EngineClosed: the engine is shutting down.
+        """
+
+    async def score(self, items: Sequence[ScoreItem]) -> list[Score]:
+        """Measure given replies on the serving path, beside the conversations."""
+
+    async def load(self, name: str, folder: Path) -> None:
+        """Make a PEFT LoRA checkpoint servable under `name`, which must be new.
+
+        Raises:
+            AdapterError: damaged, another base or rank, or no free slot.
+        """
+
+    async def unload(self, name: str) -> None:
+        """Forget an adapter once its last queued or running reply has ended."""
+
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the adapters that can serve now."""
+
+    def run(self, job: Job) -> AsyncIterator[object]:
+        """Run background work in slices; yields what the job yields, in order.
+
+        Closing the iterator cancels the job. An exception of the job is raised here.
+        """
+
+    def forget_prefix(self, cache_key: str) -> None:
+        """Drop what is kept of a channel (reset, edit, deletion)."""
+
+    def stats(self) -> EngineStats:
+        """A snapshot of the counters."""
+
+    async def close(self) -> None:
+        """Stop: running replies end as ``cancelled``, the thread is joined."""

@@ -1,0 +1,143 @@
+"""The values that travel between the rooms: pure, frozen, without I/O.
+
+Nothing here knows a platform, a database or a model. Identity (row ids) belongs to the
+store; a value carries an id only once the store has given it one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+BASE = "base"
+"""The adapter name that stands for the model without any adapter."""
+
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+Role = Literal["system", "user", "assistant"]
+VoteValue = Literal[-1, 0, 1]
+"""+1 liked, -1 disliked, 0 withdrawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelKey:
+    """Where a conversation takes place; `guild` is a server, workspace or ``local``."""
+
+    platform: str
+    guild: str
+    channel: str
+
+    def __str__(self) -> str:
+        return f"{self.platform}/{self.guild}/{self.channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something a person said, as a platform hands it over."""
+
+    channel: ChannelKey
+    author: str
+    """The platform's id of the person."""
+    text: str
+    platform_id: str
+    """The platform's id of the message; unique within the channel."""
+    time: datetime
+    author_name: str = ""
+    private: bool = False
+    """True for direct messages and private channels: never learned from unless enabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One line of a conversation as the model is shown it."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a reply is drawn. Temperature 0 is greedy; 0 or 1 switches a filter off."""
+
+    temperature: float = 0.8
+    top_k: int = 0
+    top_p: float = 0.95
+    repetition_penalty: float = 1.1
+    max_tokens: int = 120
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of a reply went, in seconds, and how much of its prompt was reused."""
+
+    queued: float = 0.0
+    first_token: float = 0.0
+    """From submission to the first token."""
+    total: float = 0.0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    reply_tokens: int = 0
+
+    @property
+    def reuse(self) -> float:
+        """Reused prompt tokens / prompt tokens."""
+        return self.reused_tokens / self.prompt_tokens if self.prompt_tokens else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A question, the reply, and exactly what the model saw and said."""
+
+    channel: ChannelKey
+    asker: str
+    """Author id of the message that was answered."""
+    authors: tuple[str, ...]
+    """Author ids of everyone whose words are in the prompt."""
+    prompt: tuple[Turn, ...]
+    """The turns that were rendered into `prompt_ids`, system prompt first."""
+    prompt_ids: tuple[int, ...]
+    reply_ids: tuple[int, ...]
+    """Generated ids, the end-of-turn token included when the reply ended by itself."""
+    reply: str
+    finish: FinishReason
+    adapter: str
+    base: str
+    """Fingerprint of the base model and template (`ModelInfo.fingerprint`)."""
+    sampling: Sampling
+    timings: Timings
+    time: datetime
+    private: bool = False
+    id: int = 0
+    """Given by the store."""
+    platform_ids: tuple[str, ...] = field(default=())
+    """The platform's ids of the posted reply; a long one is several messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One person's reaction to one exchange, as it came."""
+
+    exchange_id: int
+    rater: str
+    value: VoteValue
+    source: str
+    """``terminal``, ``reaction``, ``button`` or ``simulate``."""
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRef:
+    """A version the model can answer with: its name and when it appeared."""
+
+    name: str
+    status: Literal["champion", "retired", "candidate", "shadow", "rejected", "broken"]
+    created: datetime
+    verdict: str = ""
+    """One sentence of the gate."""
+
+
+def last_user_text(turns: Sequence[Turn]) -> str:
+    """The newest thing a person said in `turns`, or an empty string."""
+    return next((turn.content for turn in reversed(turns) if turn.role == "user"), "")

@@ -1,0 +1,1 @@
+"""The half of Rapport that improves: votes become adapters, adapters are judged."""

@@ -1,0 +1,138 @@
+"""The values of the learning half: labels, examples, snapshots, progress, verdicts.
+
+Pure and frozen, without I/O, database or model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Part = Literal["train", "validation", "holdout"]
+Outcome = Literal["promote", "shadow", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the votes on one exchange come to."""
+
+    exchange_id: int
+    liked: bool
+    weight: float
+    """Sum of the raters' capped weights behind the label."""
+    raters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A rated exchange as the trainer and the gate use it."""
+
+    exchange_id: int
+    conversation: str
+    """Examples of one conversation share history, so they share a part and a cluster."""
+    part: Part
+    prompt_ids: tuple[int, ...]
+    reply_ids: tuple[int, ...]
+    liked: bool
+    weight: float
+    raters: tuple[str, ...]
+    folded: tuple[int, ...] = ()
+    """Ids of near-identical exchanges that this one stands for as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseReply:
+    """A reply the base model wrote to a logged prompt: replay in training, anchor in the gate."""
+
+    prompt_ids: tuple[int, ...]
+    reply_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a run learns from, frozen; equal content has an equal `digest`."""
+
+    base: str
+    """Fingerprint of the base model and template."""
+    examples: tuple[Example, ...]
+    replay: tuple[BaseReply, ...]
+    anchors: tuple[BaseReply, ...]
+
+    def of(self, part: Part) -> tuple[Example, ...]:
+        """The examples of one part."""
+        return tuple(example for example in self.examples if example.part == part)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainProgress:
+    """What the trainer yields after each micro-batch."""
+
+    step: int
+    steps: int
+    """Optimiser steps planned in all; early stopping may end sooner."""
+    epoch: int
+    loss: float
+    """Mean NLL a supervised token of the last optimiser step."""
+    held_out: float | None
+    """Validation NLL a token, when it was measured after this step."""
+    tokens_per_second: float
+    eta_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """The last thing the trainer yields: the adapter lies in the folder it was given."""
+
+    steps: int
+    epochs: int
+    loss: float
+    held_out: float | None
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question the gate asked."""
+
+    name: str
+    passed: bool
+    value: float
+    limit: float
+    reason: str
+    """One sentence with the numbers, for an admin who is no statistician."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate decided about a candidate, and why."""
+
+    outcome: Outcome
+    candidate: str
+    champion: str
+    sentence: str
+    checks: tuple[Check, ...]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Reported, never gating."""
+    samples: tuple[tuple[str, str, str], ...] = ()
+    """(prompt, champion's reply, candidate's reply) of a few canaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What makes a folder an adapter; written last."""
+
+    name: str
+    base: str
+    snapshot: str
+    """Digest of the snapshot it was trained on."""
+    created: datetime
+    seed: int
+    settings: Mapping[str, object]
+    metrics: Mapping[str, float]
+    files: Mapping[str, str]
+    """File name to SHA-256 in hex."""
+    exchanges: tuple[int, ...]
+    """Ids of the exchanges it was trained on."""
