@@ -1,0 +1,10 @@
+"""The room of facts: what was said, how people liked it, and what was learned from it.
+
+`Store` is the whole public face. The rest of Rapport hands it the values of `bot.types`
+and gets them back; it never sees a table, a connection or a transaction.
+"""
+
+from bot.store.store import Store
+from bot.store.values import Event, Run, StoredTurn
+
+__all__ = ["Event", "Run", "Store", "StoredTurn"]

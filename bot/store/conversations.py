@@ -1,0 +1,168 @@
+"""Channels and what people said in them.
+
+The order of a history is the order of recording, by row ids, never by clocks: a
+platform's clock and ours disagree, and a history that is only appended to keeps its
+beginning, which is what the engine's prefix cache lives on. A reply stands after the
+newest message that was there when it was recorded.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
+
+from bot.store.access import Access
+from bot.store.schema import channels, exchanges, messages
+from bot.store.values import StoredTurn
+from bot.types import ChannelKey, Message
+
+
+def is_channel(key: ChannelKey) -> ColumnElement[bool]:
+    """The condition that a row of `channels` is this channel's."""
+    return and_(
+        channels.c.platform == key.platform,
+        channels.c.guild == key.guild,
+        channels.c.channel == key.channel,
+    )
+
+
+def channel_id(connection: Connection, key: ChannelKey) -> int:
+    """The id of a channel, which is made when it is seen for the first time."""
+    found = connection.scalar(select(channels.c.id).where(is_channel(key)))
+    if found is not None:
+        return int(found)
+    return inserted(
+        connection.execute(
+            insert(channels).values(platform=key.platform, guild=key.guild, channel=key.channel)
+        )
+    )
+
+
+def inserted(result: Any) -> int:
+    """The id that the database gave to a new row."""
+    return int(result.inserted_primary_key[0])
+
+
+def channel_key(row: Row[Any]) -> ChannelKey:
+    """The channel that a row with the columns of `channels` names."""
+    return ChannelKey(row.platform, row.guild, row.channel)
+
+
+class Conversations(Access):
+    """Personas, messages and histories."""
+
+    async def persona(self, channel: ChannelKey) -> str | None:
+        """The channel's own persona, or None where it has the general one."""
+        rows = await self._rows(select(channels.c.persona).where(is_channel(channel)))
+        return rows[0].persona if rows else None
+
+    async def set_persona(self, channel: ChannelKey, persona: str | None) -> None:
+        """Give the channel a persona of its own, or with None take it away."""
+        await self._set_channel(channel, persona=persona)
+
+    async def set_channel_adapter(self, channel: ChannelKey, adapter: str | None) -> None:
+        """Let the channel answer with a version of its own, or with None as all others do."""
+        await self._set_channel(channel, adapter=adapter)
+
+    async def channel_adapters(self) -> dict[ChannelKey, str]:
+        """The channels that answer with a version of their own."""
+        rows = await self._rows(select(channels).where(channels.c.adapter.is_not(None)))
+        return {channel_key(row): row.adapter for row in rows}
+
+    async def _set_channel(self, channel: ChannelKey, **values: str | None) -> None:
+        def write(connection: Connection) -> None:
+            row = channel_id(connection, channel)
+            connection.execute(update(channels).where(channels.c.id == row).values(**values))
+
+        await self._write(write)
+
+    async def reset(self, channel: ChannelKey, time: datetime) -> None:
+        """Let the channel's history start anew; nothing is deleted."""
+
+        def write(connection: Connection) -> None:
+            row = channel_id(connection, channel)
+            connection.execute(
+                update(channels)
+                .where(channels.c.id == row)
+                .values(
+                    reset_message=newest_message(connection, row),
+                    reset_exchange=_newest_exchange(connection, row),
+                    reset_time=time,
+                )
+            )
+
+        await self._write(write)
+
+    async def add_message(self, message: Message) -> bool:
+        """Keep a message; False if it was known already (a platform tells some twice)."""
+
+        def write(connection: Connection) -> bool:
+            row = channel_id(connection, message.channel)
+            known = select(messages.c.id).where(
+                messages.c.channel_id == row, messages.c.platform_id == message.platform_id
+            )
+            if connection.scalar(known) is not None:
+                return False
+            connection.execute(
+                insert(messages).values(
+                    channel_id=row,
+                    platform_id=message.platform_id,
+                    author=message.author,
+                    author_name=message.author_name,
+                    time=message.time,
+                    private=message.private,
+                    text=message.text,
+                )
+            )
+            return True
+
+        return await self._write(write)
+
+    async def history(self, channel: ChannelKey, limit: int = 200) -> list[StoredTurn]:
+        """The newest `limit` turns since the last reset, oldest first."""
+
+        def read(connection: Connection) -> list[StoredTurn]:
+            row = connection.execute(select(channels).where(is_channel(channel))).first()
+            return [] if row is None else _history(connection, row, limit)
+
+        return await self._read(read)
+
+
+def newest_message(connection: Connection, channel: int) -> int:
+    """The id of the channel's newest message, or 0."""
+    query = select(func.max(messages.c.id)).where(messages.c.channel_id == channel)
+    return connection.scalar(query) or 0
+
+
+def _newest_exchange(connection: Connection, channel: int) -> int:
+    query = select(func.max(exchanges.c.id)).where(exchanges.c.channel_id == channel)
+    return connection.scalar(query) or 0
+
+
+def _history(connection: Connection, channel: Row[Any], limit: int) -> list[StoredTurn]:
+    said = connection.execute(
+        select(messages.c.id, messages.c.author, messages.c.author_name, messages.c.text)
+        .where(messages.c.channel_id == channel.id, messages.c.id > channel.reset_message)
+        .order_by(messages.c.id.desc())
+        .limit(limit)
+    )
+    replied = connection.execute(
+        select(exchanges.c.id, exchanges.c.after_message, exchanges.c.reply)
+        .where(exchanges.c.channel_id == channel.id, exchanges.c.id > channel.reset_exchange)
+        .where(exchanges.c.reply != "")
+        .order_by(exchanges.c.id.desc())
+        .limit(limit)
+    )
+    # The place of a turn: after which message, and there the message itself before replies.
+    placed: list[tuple[tuple[int, int], StoredTurn]] = [
+        ((row.id, 0), StoredTurn("user", row.text, row.author, None, row.author_name))
+        for row in said
+    ]
+    placed += [
+        ((row.after_message, row.id), StoredTurn("assistant", row.reply, None, row.id))
+        for row in replied
+    ]
+    placed.sort(key=lambda item: item[0])
+    return [turn for _, turn in placed][-limit:] if limit > 0 else []

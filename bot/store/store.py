@@ -1,0 +1,91 @@
+"""The store as the other rooms see it: one object, opened on a folder and closed again.
+
+What it can do is written in its parts; what is here is only its life. Between `open` and
+`close` any number of tasks of one event loop may use it. A call that writes returns when
+the write is durable; a call that reads sees every write confirmed before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.errors import StoreError
+from bot.store.adapters import Adapters
+from bot.store.conversations import Conversations
+from bot.store.database import (
+    copy_database,
+    migrate,
+    prepare_folder,
+    reading_engine,
+    writing_engine,
+)
+from bot.store.exchanges import Exchanges
+from bot.store.journal import Journal
+from bot.store.runs import Runs
+from bot.store.votes import Votes
+from bot.store.writer import Writer
+
+FILE = "rapport.db"
+
+
+class Store(Conversations, Exchanges, Votes, Runs, Adapters, Journal):
+    """Everything that Rapport remembers."""
+
+    def __init__(self, file: Path, readers: AsyncEngine, writing: Engine) -> None:
+        """Use `Store.open`, which brings the schema up to date first."""
+        super().__init__(readers, Writer(writing))
+        self._file = file
+
+    @classmethod
+    async def open(cls, folder: Path) -> Self:
+        """Open ``rapport.db`` in `folder`, making and migrating what needs it.
+
+        Raises:
+            StoreError: the folder or the file cannot be used; the message says why.
+            StoreVersionError: the file was written by a version unknown to this one.
+        """
+        file = folder / FILE
+        # Together in one thread: file access and schema work would stall the event loop.
+        await asyncio.to_thread(_prepare, folder, file)
+        return cls(file, reading_engine(file), writing_engine(file))
+
+    async def close(self) -> None:
+        """Finish the writes that wait, then let go of the file. Closing again is harmless."""
+        try:
+            await self._writer.close()
+        finally:
+            await self._readers.dispose()
+
+    async def __aenter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    async def backup(self, file: Path) -> None:
+        """Copy the whole store, as of one moment, to a new single file, while it is in use.
+
+        Raises:
+            StoreError: `file` exists or cannot be written.
+        """
+        if self._writer.closed:
+            raise StoreError("the store is closed")
+        await asyncio.to_thread(copy_database, self._file, file)
+
+
+def _prepare(folder: Path, file: Path) -> None:
+    prepare_folder(folder)
+    migrate(file)

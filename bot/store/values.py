@@ -1,0 +1,54 @@
+"""The values the store gives back that no other room makes.
+
+Pure and frozen, like those of `bot.types`; they live here because only stored things
+have a row id, a run number or a place in a channel's history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """One line of a channel's history: something a person said, or a reply."""
+
+    role: Literal["user", "assistant"]
+    content: str
+    author: str | None
+    """The platform's id of the person; None for a reply."""
+    exchange_id: int | None
+    """The exchange that the reply belongs to; None for a person's message."""
+    author_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One learning run, as far as it has come."""
+
+    id: int
+    trigger: str
+    settings: dict[str, Any]
+    status: str
+    """``running`` from the start; the learning room says what follows."""
+    stage: str
+    progress: float
+    """From 0 to 1."""
+    adapter: str | None
+    snapshot: str | None
+    message: str
+    started: datetime
+    finished: datetime | None
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth telling the admins."""
+
+    id: int
+    kind: str
+    data: dict[str, Any]
+    time: datetime

@@ -1,0 +1,92 @@
+"""Votes: every change as it came, and what holds now.
+
+`votes` is only appended to. `current_votes` has one row for each (exchange, rater) whose
+newest vote is not a withdrawal; it changes in the transaction of the vote. Newest means
+last recorded. Labels, weights and trust are opinions, and made elsewhere.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, delete, func, insert, select
+
+from bot.errors import StoreError
+from bot.store.access import Access
+from bot.store.schema import current_votes, exchanges, votes
+from bot.types import Vote
+
+
+class Votes(Access):
+    """People's reactions to replies."""
+
+    async def add_vote(self, vote: Vote) -> None:
+        """Keep a vote, a change of mind, or with value 0 a withdrawal.
+
+        Raises:
+            StoreError: there is no such exchange.
+        """
+        row = {
+            "exchange_id": vote.exchange_id,
+            "rater": vote.rater,
+            "value": vote.value,
+            "source": vote.source,
+            "time": vote.time,
+        }
+
+        def write(connection: Connection) -> None:
+            query = select(exchanges.c.adapter).where(exchanges.c.id == vote.exchange_id)
+            adapter = connection.scalar(query)
+            if adapter is None:
+                raise StoreError(f"there is no exchange {vote.exchange_id} to vote on")
+            connection.execute(insert(votes).values(row))
+            connection.execute(
+                delete(current_votes).where(
+                    current_votes.c.exchange_id == vote.exchange_id,
+                    current_votes.c.rater == vote.rater,
+                )
+            )
+            if vote.value:
+                connection.execute(insert(current_votes).values(row | {"adapter": adapter}))
+
+        await self._write(write)
+
+    async def current_votes(self) -> list[Vote]:
+        """The newest vote of each rater on each exchange, withdrawn ones left out.
+
+        Ordered by exchange, then rater.
+        """
+        rows = await self._rows(
+            select(current_votes).order_by(current_votes.c.exchange_id, current_votes.c.rater)
+        )
+        return [_vote(row) for row in rows]
+
+    async def votes_of(self, exchange_id: int) -> list[Vote]:
+        """Every vote on an exchange as it came, flips and withdrawals too, oldest first."""
+        rows = await self._rows(
+            select(votes).where(votes.c.exchange_id == exchange_id).order_by(votes.c.id)
+        )
+        return [_vote(row) for row in rows]
+
+    async def count_votes(self, since: datetime | None = None) -> int:
+        """How many votes came after `since`, flips counted, withdrawals not."""
+        query = select(func.count().label("total")).where(votes.c.value != 0)
+        if since is not None:
+            query = query.where(votes.c.time > since)
+        rows = await self._rows(query)
+        return int(rows[0].total)
+
+    async def like_rate(self, adapter: str | None = None) -> tuple[int, int]:
+        """(likes, votes) among the current votes on replies of an adapter, or of all."""
+        liked = func.sum(case((current_votes.c.value > 0, 1), else_=0))
+        query = select(liked.label("likes"), func.count().label("total"))
+        query = query.select_from(current_votes)
+        if adapter is not None:
+            query = query.where(current_votes.c.adapter == adapter)
+        rows = await self._rows(query)
+        return int(rows[0].likes or 0), int(rows[0].total)
+
+
+def _vote(row: Row[Any]) -> Vote:
+    return Vote(row.exchange_id, row.rater, row.value, row.source, row.time)
