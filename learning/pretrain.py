@@ -59,8 +59,8 @@ class PretrainSettings:
     muon_learning_rate: float = 5e-3
     weight_decay: float = 0.05
     warmup: float = 0.02
-    everyday_first: float = 0.10
-    everyday_last: float = 0.45
+    everyday_first: float = 0.25
+    everyday_last: float = 0.75
     checkpoint_minutes: float = 10.0
     seed: int = 0
     tensorboard: bool = False
