@@ -79,25 +79,27 @@ English dialogues and knows nothing else.
 
 ## Recipe
 
-`rapport pretrain --data DIR --out DIR --minutes {settings["minutes"]:g}`: {training["steps"]} steps,
-{training["tokens"] / 1e6:.1f} M tokens in {training["minutes"]} minutes on two shared CPU cores in
-fp32. Batches of {settings["batch_tokens"]} tokens in packed rows of {settings["context"] // 2} and
+`rapport pretrain --data DIR --out DIR --minutes {settings["minutes"]:g}`:
+{training["steps"]} steps, {training["tokens"] / 1e6:.1f} M tokens in {training["minutes"]}
+minutes on two busy CPU cores in fp32. Batches of {settings["batch_tokens"]} tokens in packed
+rows of {settings["context"] // 2} and
 {settings["context"]}; Muon (peak {settings["muon_learning_rate"]}) for matrices, AdamW (peak
 {settings["learning_rate"]}) for the rest, warm-up and cosine over the time; the share of
 everyday dialogues grows from {settings["everyday_first"]:.0%} to {settings["everyday_last"]:.0%}
-of the tokens. Half of the dialogues have a system prompt, a tenth of them example exchanges
-in it.
+of the tokens. Half of the dialogues have a system prompt, a tenth has example exchanges in it.
 
 Temperature 0.8 and top-p 0.95 suit it. For LoRA it wants a learning rate of 1e-3, more than
 larger models.
 
 ## Data
 
-| source | what | licence |
-|---|---|---|
-| Self-dialogue corpus (Fainberg, Krause, Dobre, Damonte, Kahembwe, Duma, Webber, Fancellu 2018, Edina) | casual two-sided small talk | BSD-3-Clause |
-| Synthetic-Persona-Chat (Jandaghi, Sheng, Bai, Pujara, Sidahmed 2023) | persona small talk; `test` is for evaluation only | CC BY 4.0 |
-| Everyday dialogues (`learning/everyday`) | greetings, itself, feelings, plans, home, culture, questions | Apache-2.0, written for Rapport |
+* Self-dialogue corpus (Fainberg et al. 2018): casual two-sided small talk. BSD-3-Clause.
+* Synthetic-Persona-Chat (Jandaghi et al. 2023): persona small talk, of which `test` is for
+  evaluation only. CC BY 4.0.
+* Everyday dialogues (`learning/everyday`), written for Rapport: greetings, itself, feelings,
+  plans, home, culture, questions, and chats of a few turns. Apache-2.0.
+
+Licence texts and attribution are in `NOTICE`.
 
 Two per cent of the dialogues, by a hash of their words, are for validation and two for test.
 

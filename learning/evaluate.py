@@ -49,7 +49,7 @@ class Speaker:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
 
     @torch.inference_mode()
@@ -61,7 +61,7 @@ class Speaker:
         result: list[Sampled] = []
         for start in range(0, len(conversations), 16):
             batch = conversations[start : start + 16]
-            inputs = self.tokenizer.apply_chat_template(
+            inputs: Any = self.tokenizer.apply_chat_template(
                 list(batch), add_generation_prompt=True, padding=True, return_tensors="pt",
                 return_dict=True,
             )
@@ -72,7 +72,7 @@ class Speaker:
             new = output[:, inputs["input_ids"].shape[1] :]
             for conversation, ids in zip(batch, new, strict=True):
                 ended = bool((ids == self.tokenizer.eos_token_id).any())
-                text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+                text = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
                 result.append(Sampled(conversation[-1]["content"], text, ended))
         return result
 
@@ -91,7 +91,7 @@ def answer_openers(speaker: Speaker, seed: int) -> list[Sampled]:
 def score_replies(speaker: Speaker, dialogues: Iterable[Dialogue], seed: int) -> ReplyScores:
     """Answer the middle of each dialogue and compare with what a person said there."""
     from rouge_score.rouge_scorer import RougeScorer
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     contexts, references = [], []
     for dialogue in dialogues:

@@ -28,7 +28,8 @@ def block(tmp_path: Path, text: str) -> list[Dialogue]:
 
 
 def test_repeated_bot_lines_are_alternative_last_replies(tmp_path: Path) -> None:
-    (dialogue,) = block(tmp_path, "S: Be kind.\nU: hi\nB: Hello!\nU: how are you\nB: Fine.\nB: Well!")
+    text = "S: Be kind.\nU: hi\nB: Hello!\nU: how are you\nB: Fine.\nB: Well!"
+    (dialogue,) = block(tmp_path, text)
 
     assert dialogue.system == "Be kind."
     assert dialogue.turns[-1] == ("user", "how are you")

@@ -1,0 +1,103 @@
+"""Dialogues as token rows: the tokenizer of a small chat model and its training stream.
+
+The stream packs whole dialogues end to end, each begun with the mark that begins a
+conversation, and cuts the result into rows of equal length. It knows how the sources are
+mixed and how a dialogue is rendered; it knows nothing of models or schedules.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import cycle
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from learning.corpus import Dialogue, dress
+
+BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+CHAT_TEMPLATE = (
+    "{{- bos_token }}{% for message in messages %}"
+    "{{- '<|' + message['role'] + '|>' }}"
+    "{%- if message['role'] == 'assistant' %}"
+    "{% generation %}{{- message['content'] + '<|end|>' }}{% endgeneration %}"
+    "{%- else %}{{- message['content'] + '<|end|>' }}{% endif %}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|assistant|>' }}{% endif %}"
+)
+
+
+def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE with the chat marks as special tokens and the chat template."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[PAD, BEGIN, END, *ROLES],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=2,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=list(ROLES),
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+class Stream:
+    """An endless stream of packed token rows, with a share of everyday dialogues that grows.
+
+    Dialogues of each source are visited in shuffled order, again and again; each visit
+    chooses the system prompt and the alternative reply anew.
+    """
+
+    def __init__(self, dialogues: list[Dialogue], tokenizer: Tokenizer, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._tokenizer = tokenizer
+        self._everyday = [d for d in dialogues if d.source == "everyday"]
+        self._answered = [d for d in self._everyday if d.replies]
+        self._other = self._visits([d for d in dialogues if d.source != "everyday"])
+        self._own = self._visits(self._everyday)
+        self._rest: list[int] = []
+        ids = tokenizer.get_vocab()
+        self._ids = {mark: ids[mark] for mark in (BEGIN, END, *ROLES)}
+
+    def _visits(self, dialogues: list[Dialogue]) -> Iterator[Dialogue]:
+        for order in cycle([list(range(len(dialogues)))]):
+            self._rng.shuffle(order)
+            for i in order:
+                yield dialogues[i]
+
+    def batch(self, rows: int, length: int, everyday_share: float) -> Tensor:
+        """Packed rows, int64 [rows, length + 1]; `everyday_share` counts tokens."""
+        need = rows * (length + 1)
+        own = other = 1
+        while len(self._rest) < need:
+            everyday = own <= everyday_share * (own + other)
+            ids = self.encode(next(self._own if everyday else self._other))
+            own, other = (own + len(ids), other) if everyday else (own, other + len(ids))
+            self._rest += ids
+        taken, self._rest = self._rest[:need], self._rest[need:]
+        return torch.tensor(taken).view(rows, length + 1)
+
+    def encode(self, dialogue: Dialogue) -> list[int]:
+        """Token ids of one visit, as the chat template would render them."""
+        dressed = dress(dialogue, self._rng, self._answered)
+        reply = self._rng.choice(dialogue.replies) if dialogue.replies else None
+        ids = [self._ids[BEGIN]]
+        for message in dressed.messages(reply):
+            ids.append(self._ids[f"<|{message['role']}|>"])
+            ids += self._tokenizer.encode(message["content"], add_special_tokens=False).ids
+            ids.append(self._ids[END])
+        return ids
