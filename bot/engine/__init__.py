@@ -1,0 +1,1 @@
+"""The engine room: one resident model serves replies, adapters and background work."""

@@ -1,0 +1,122 @@
+"""One reply on its way: from the queue to its last token.
+
+A row holds what is its own: ids, settings, randomness, the text held back, its times.
+It knows nothing of the other rows or of where its keys and values lie.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from bot.engine.base import Delta, Request
+from bot.engine.detokenise import Detokeniser
+from bot.types import FinishReason, Timings
+
+Emit = Callable[[Delta], None]
+"""Called on the engine's thread with each delta of a reply."""
+
+
+class Row:
+    """The state of one reply.
+
+    Args:
+        request: what was asked.
+        context: longest prompt plus reply, in tokens.
+        decode: ids to text, marks left out.
+        emit: where the deltas go.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        context: int,
+        decode: Callable[[Sequence[int]], str],
+        emit: Emit,
+    ) -> None:
+        self.request = request
+        self.slot: int | None = None
+        """Place of its adapter in the bank; None is the base."""
+        self.emit = emit
+        self.ids = list(request.prompt_ids)
+        """Prompt and reply so far."""
+        self.prompt = len(self.ids)
+        self.limit = max(1, min(request.sampling.max_tokens, context - self.prompt))
+        """Reply tokens at most."""
+        self.known = 0
+        """Tokens whose keys and values are in the row; of an unfinished prompt, a part."""
+        self.reused = 0
+        self.keep = bool(request.cache_key)
+        """Whether the row's beginning goes to the prefix store at the end."""
+        self.cancelled = False
+        """Set from the event loop, read by the engine's thread."""
+        self.finished = False
+        self.spoiled = False
+        """Whether the keys and values may hold numbers that are not finite."""
+        self._text = Detokeniser(decode)
+        self._draws: list[float] = []
+        self._submitted = time.monotonic()
+        self._admitted = self._first = 0.0
+
+    @property
+    def replied(self) -> int:
+        """Reply tokens so far."""
+        return len(self.ids) - self.prompt
+
+    @property
+    def remaining(self) -> int:
+        """Tokens that still have to pass through the model before the next one is known."""
+        return len(self.ids) - self.known
+
+    def draw(self) -> float:
+        """The randomness of the next token, in [0, 1)."""
+        return self._draws[self.replied]
+
+    def admit(self) -> None:
+        """Leave the queue."""
+        self._admitted = time.monotonic()
+        self._draws = _draws(self.request.sampling.seed, self.limit)
+
+    def add(self, token: int, ends: bool) -> None:
+        """Append a sampled token and emit it; `ends` says that it ends the reply."""
+        if not self.replied:
+            self._first = time.monotonic()
+        self.ids.append(token)
+        text = "" if ends else self._text.add(token)
+        if ends or self.replied >= self.limit:
+            self.end("stop" if ends else "length", (token,), text)
+        else:
+            self.emit(Delta((token,), text))
+
+    def end(
+        self, finish: FinishReason, ids: tuple[int, ...] = (), text: str = "", error: str = ""
+    ) -> None:
+        """Emit the last delta, once."""
+        if self.finished:
+            return
+        self.finished = True
+        self.emit(Delta(ids, text + self._text.finish(), finish, self.timings(), error))
+
+    def timings(self) -> Timings:
+        """Where the time went until now."""
+        now = time.monotonic()
+        return Timings(
+            queued=(self._admitted or now) - self._submitted,
+            first_token=(self._first or now) - self._submitted,
+            total=now - self._submitted,
+            prompt_tokens=self.prompt,
+            reused_tokens=self.reused,
+            reply_tokens=self.replied,
+        )
+
+
+def _draws(seed: int | None, count: int) -> list[float]:
+    """A reply's randomness, drawn at once so that no other row can come between."""
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return torch.rand(count, generator=generator).tolist()

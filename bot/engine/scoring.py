@@ -1,0 +1,136 @@
+"""How likely given replies are, measured on the serving path.
+
+A background job: each slice is one right-padded batch that mixes adapters and the base
+as the conversations do. The same words under several adapters share a batch, with the
+base beside them, because that is what the divergence compares. Knows nothing of what
+the numbers are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bot.engine.base import Job, Resident, Score, ScoreItem
+from bot.engine.batch import vocabulary_sizes
+from bot.engine.lora import LoraBank
+from bot.types import BASE
+
+ROWS = 16
+"""Most rows of a batch."""
+TOKENS = 1024
+"""Most padded tokens of a batch, unless one group alone is longer: a slice stays short."""
+NUMBERS = 1 << 26
+"""Most log-probabilities held at once (256 MB in fp32), with the same exception."""
+
+Words = tuple[tuple[int, ...], tuple[int, ...]]
+"""A prompt and a reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The same words under some adapters; the base comes first where it is needed."""
+
+    words: Words
+    adapters: tuple[str, ...]
+
+    @property
+    def length(self) -> int:
+        return len(self.words[0]) + len(self.words[1]) - 1
+
+
+def score_job(
+    items: Sequence[ScoreItem], bank: LoraBank, slots: Mapping[str, int | None]
+) -> Job:
+    """A job that yields ``(index, score)`` for every item, batch by batch."""
+
+    def job(resident: Resident) -> Iterator[object]:
+        wanted: dict[tuple[Words, str], list[int]] = {}
+        for index, item in enumerate(items):
+            words = (tuple(item.prompt_ids), tuple(item.reply_ids))
+            wanted.setdefault((words, item.adapter), []).append(index)
+        _, vocabulary = vocabulary_sizes(resident.model)
+        for batch in _batches(_groups(list(wanted)), vocabulary):
+            scores = _measure(resident, batch, bank, slots)
+            yield [
+                (index, score)
+                for key, score in scores.items()
+                for index in wanted.get(key, ())
+            ]
+
+    return job
+
+
+def _groups(wanted: Sequence[tuple[Words, str]]) -> list[_Group]:
+    adapters: dict[Words, list[str]] = {}
+    for words, adapter in wanted:
+        adapters.setdefault(words, []).append(adapter)
+    groups = []
+    for words, names in adapters.items():
+        others = [name for name in names if name != BASE]
+        groups.append(_Group(words, (BASE, *others)))
+    return sorted(groups, key=lambda group: group.length)
+
+
+def _batches(groups: Sequence[_Group], vocabulary: int) -> Iterator[list[_Group]]:
+    """Neighbours in length together, within the limits."""
+    batch: list[_Group] = []
+    for group in groups:
+        rows = sum(len(g.adapters) for g in (*batch, group))
+        numbers = sum(len(g.adapters) * len(g.words[1]) for g in (*batch, group)) * vocabulary
+        if batch and (rows > ROWS or rows * group.length > TOKENS or numbers > NUMBERS):
+            yield batch
+            batch = []
+        batch.append(group)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def _measure(
+    resident: Resident, batch: Sequence[_Group], bank: LoraBank, slots: Mapping[str, int | None]
+) -> dict[tuple[Words, str], Score]:
+    rows = [(group.words, adapter) for group in batch for adapter in group.adapters]
+    log_probs = _reply_log_probs(resident, rows, bank, slots)
+    scores: dict[tuple[Words, str], Score] = {}
+    base: Tensor | None = None
+    for (words, adapter), row in zip(rows, log_probs, strict=True):
+        targets = torch.tensor(words[1], dtype=torch.long, device=row.device)
+        said = row.gather(1, targets[:, None])[:, 0].tolist()
+        kl = 0.0
+        if adapter == BASE:
+            base = row
+        elif base is not None and len(said):
+            kl = max(0.0, float((row.exp() * (row - base)).sum(-1).mean()))
+        scores[words, adapter] = Score(tuple(said), kl)
+    return scores
+
+
+def _reply_log_probs(
+    resident: Resident,
+    rows: Sequence[tuple[Words, str]],
+    bank: LoraBank,
+    slots: Mapping[str, int | None],
+) -> tuple[Tensor, ...]:
+    """Log-probabilities of every next token at each reply position, ``[reply, vocabulary]``.
+
+    Padding stands on the right, where causal attention never looks, so no mask is needed.
+    It repeats the row's last token: any known id will do.
+    """
+    ids = [[*prompt, *reply][:-1] or [0] for (prompt, reply), _ in rows]
+    width = max(map(len, ids))
+    tokens = torch.tensor([row + row[-1:] * (width - len(row)) for row in ids])
+    keep = torch.zeros(len(rows), width, dtype=torch.bool)
+    for place, ((prompt, reply), _) in enumerate(rows):
+        keep[place, len(prompt) - 1 : len(prompt) - 1 + len(reply)] = True
+    with bank.rows([slots[adapter] for _, adapter in rows]):
+        logits: Tensor = resident.model(
+            input_ids=tokens.to(resident.device),
+            use_cache=False,
+            logits_to_keep=keep.to(resident.device),
+        ).logits
+    flat = logits.view(-1, logits.shape[-1]).float().log_softmax(dim=-1)
+    return torch.split(flat, [len(reply) for (_, reply), _ in rows])

@@ -1,0 +1,292 @@
+"""The one thread that owns the model, and the step it repeats.
+
+`_step` reads from top to bottom: orders from outside (load, free, forget), admission and
+prefill, one token for every running reply, delivery to the event loops in one hop, and
+at most one slice of background work. Others only ever leave something for the next step,
+under the one lock: a row in the queue, an order, a cancelled flag.
+
+An error in a reply ends that reply. An error in a step ends the replies that ran, is
+logged, and the thread goes on. Should the thread itself fall, everyone who waits is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+import torch
+
+from bot.config import EngineConfig
+from bot.engine.background import Background, ResidentModel, Task
+from bot.engine.base import EngineStats
+from bot.engine.batch import Batch
+from bot.engine.delivery import Outgoing
+from bot.engine.lora import LoraBank
+from bot.engine.model import LoadedModel
+from bot.engine.prefix import PrefixStore
+from bot.engine.row import Row
+from bot.engine.versions import Versions
+from bot.errors import Busy, EngineClosed
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+SLOW_STEP = 30.0
+"""Seconds after which a step is worth a warning."""
+FIRST_GUESS = 5.0
+"""Seconds a reply takes, until one has ended."""
+
+
+class Worker:
+    """The engine's thread and everything it owns."""
+
+    def __init__(self, loaded: LoadedModel, config: EngineConfig, share: float) -> None:
+        resident = ResidentModel(loaded.model)
+        self.bank = LoraBank(loaded.model, config.adapter_slots, config.adapter_rank)
+        self.outgoing = Outgoing()
+        self._threads = loaded.threads
+        self._limit = config.rows + config.queue
+        self._prefixes = PrefixStore(config.prefix_cache_mb * 2**20)
+        self._batch = Batch(
+            loaded.model,
+            self.bank,
+            self._prefixes,
+            size=config.rows,
+            chunk=config.prefill_chunk,
+            context=loaded.info.context,
+            ends=loaded.info.end_ids,
+        )
+        self._background = Background(resident, share)
+        self._replies = self._reply_tokens = self._prompt_tokens = self._reused = 0
+        self._steps = 0
+        self._step_seconds = 0.0
+        self._mean_reply = FIRST_GUESS
+        # What follows is shared with other threads and guarded by this condition.
+        self.wake = threading.Condition()
+        self.versions = Versions(config.adapter_slots)
+        self._waiting: deque[Row] = deque()
+        self._live: set[Row] = set()
+        self._orders: deque[Callable[[], None]] = deque()
+        self.closed = False
+        self.thread = threading.Thread(target=self._main, name="engine", daemon=True)
+
+    # What others call, from any thread.
+
+    def check_open(self) -> None:
+        """Raise EngineClosed when nothing more is taken."""
+        if self.closed:
+            raise EngineClosed("the engine is closed")
+
+    def submit(self, row: Row) -> None:
+        """Queue a reply.
+
+        Raises:
+            EngineClosed, Busy, AdapterError: as `Engine.stream` says.
+        """
+        with self.wake:
+            self.check_open()
+            if len(self._live) >= self._limit:
+                rounds = (len(self._waiting) + 1) / self._batch.size
+                raise Busy(max(1.0, rounds * self._mean_reply))
+            row.slot = self.versions.acquire(row.request.adapter)
+            self._waiting.append(row)
+            self._live.add(row)
+            self.wake.notify()
+
+    def cancel(self, what: Row | Task) -> None:
+        """Have a reply or a task stopped with the next step."""
+        with self.wake:
+            what.cancelled = True
+            self.wake.notify()
+
+    def add(self, task: Task) -> None:
+        """Queue background work."""
+        self.order(lambda: self._background.add(task))
+
+    def order(self, order: Callable[[], None]) -> None:
+        """Have something done on the thread, before the next step."""
+        with self.wake:
+            self.check_open()
+            self._orders.append(order)
+            self.wake.notify()
+
+    def call(self, work: Callable[[], T]) -> Future[T]:
+        """Like `order`, with the outcome."""
+        future: Future[T] = Future()
+
+        def order() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                self.check_open()
+                future.set_result(work())
+            except Exception as error:  # noqa: BLE001  # goes to the one who asked
+                future.set_exception(error)
+
+        self.order(order)
+        return future
+
+    def forget(self, key: str) -> None:
+        """Drop what is kept of a channel, and what its live replies would leave behind."""
+        with self.wake:
+            for row in self._live:
+                if row.request.cache_key == key:
+                    row.keep = False
+            if not self.closed:
+                self.order(lambda: self._prefixes.forget_key(key))
+
+    def drop_drained(self) -> None:
+        """Free the slots of retired versions without users; on the thread only."""
+        with self.wake:
+            drained = self.versions.drained()
+        for name, slot in drained:
+            self.bank.clear(slot)
+            self._prefixes.forget_adapter(name)
+            with self.wake:
+                self.versions.forget(name)
+
+    def stats(self) -> EngineStats:
+        """A snapshot of the counters."""
+        with self.wake:
+            return EngineStats(
+                running=len(self._live) - len(self._waiting),
+                queued=len(self._waiting),
+                adapters=self.versions.serving(),
+                replies=self._replies,
+                reply_tokens=self._reply_tokens,
+                prompt_tokens=self._prompt_tokens,
+                reused_tokens=self._reused,
+                steps=self._steps,
+                slices=self._background.slices,
+                step_seconds=self._step_seconds,
+                slice_seconds=self._background.seconds,
+                cache_bytes=self._prefixes.size,
+                cache_limit=self._prefixes.limit,
+            )
+
+    def close(self) -> None:
+        """Take nothing more and stop after the current step; `thread` can then be joined."""
+        with self.wake:
+            self.closed = True
+            self.wake.notify()
+
+    # The thread.
+
+    def _main(self) -> None:
+        torch.set_num_threads(self._threads)
+        try:
+            while self._work_is_there():
+                try:
+                    self._step()
+                except Exception as error:
+                    log.exception("an engine step failed; its replies end with an error")
+                    self._retire(self._batch.fail(error))
+                    self.outgoing.flush()
+        except BaseException:
+            log.critical("the engine's thread has fallen", exc_info=True)
+            raise
+        finally:
+            self._shut_down()
+
+    def _work_is_there(self) -> bool:
+        """Wait for something to do; False when it is time to stop."""
+        with self.wake:
+            self.wake.wait_for(
+                lambda: self.closed
+                or self._orders
+                or self._waiting
+                or self._batch.rows
+                or self._background.pending
+            )
+            return not self.closed
+
+    def _step(self) -> None:
+        started = time.monotonic()
+        self._obey()
+        with torch.inference_mode():
+            self._retire(self._batch.sweep())
+            self._admit()
+            busy = bool(self._batch.rows)
+            self._batch.prefill()
+            # A reply may end with its first token; it must not decode another.
+            self._retire(self._batch.sweep())
+            self._batch.decode()
+            self._retire(self._batch.sweep())
+        self.outgoing.flush()
+        served = time.monotonic() - started
+        if busy:
+            self._steps += 1
+            self._step_seconds += served
+            if served > SLOW_STEP:
+                log.warning("an engine step of %d replies took %.0f s", self._batch.size, served)
+        self._background.advance(busy, served)
+        self.outgoing.flush()
+
+    def _obey(self) -> None:
+        with self.wake:
+            orders, self._orders = self._orders, deque()
+        for order in orders:
+            try:
+                order()
+            except Exception:
+                log.exception("an order to the engine failed")
+
+    def _admit(self) -> None:
+        """Move rows from the queue to the batch while there is room."""
+        with self.wake:
+            left = [row for row in self._waiting if row.cancelled]
+            if left:
+                self._waiting = deque(row for row in self._waiting if not row.cancelled)
+        self._retire(left)
+        while self._batch.free:
+            with self.wake:
+                if not self._waiting:
+                    return
+                row = self._waiting.popleft()
+            try:
+                placed = self._batch.admit(row)
+            except Exception as error:
+                log.exception("a reply could not be admitted")
+                row.end("error", error=f"{type(error).__name__}: {error}")
+                placed = False
+            if not placed:
+                self._retire([row])
+
+    def _retire(self, rows: list[Row]) -> None:
+        """Count rows out that have ended, and free what waited for them."""
+        if not rows:
+            return
+        with self.wake:
+            for row in rows:
+                self._live.discard(row)
+                self.versions.release(row.request.adapter)
+        for row in rows:
+            timings = row.timings()
+            self._replies += 1
+            self._reply_tokens += timings.reply_tokens
+            self._prompt_tokens += timings.prompt_tokens
+            self._reused += timings.reused_tokens
+            self._mean_reply += 0.1 * (timings.total - timings.queued - self._mean_reply)
+        self.drop_drained()
+
+    def _shut_down(self) -> None:
+        """Tell everyone who waits."""
+        with self.wake:
+            self.closed = True
+            rows = list(self._live)
+            self._live.clear()
+            self._waiting.clear()
+        for row in rows:
+            row.end("cancelled")
+        self._obey()
+        self._background.close(EngineClosed("the engine is closed"))
+        with self.wake:
+            self.versions.close()
+        self.bank.remove()
+        self.outgoing.flush()

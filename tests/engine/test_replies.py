@@ -1,0 +1,205 @@
+"""Replies are what generate() says, whoever else talks and whatever was kept."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.engine.base import Request
+from bot.errors import PromptTooLong
+from bot.types import BASE, Sampling
+from tests.engine.conftest import Start
+from tests.engine.tiny import (
+    ENDLESS,
+    GREEDY,
+    collect,
+    expected_reply,
+    ids_of,
+    plain_model,
+    prompt_ids,
+    reply,
+    with_adapter,
+)
+
+
+async def test_a_greedy_reply_is_what_generate_says(
+    kind: str, folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders[kind])
+    prompt = prompt_ids(30)
+    assert await reply(engine, prompt) == expected_reply(plain_model(folders[kind]), prompt)
+
+
+async def test_replies_of_several_adapters_and_the_base_share_a_batch(
+    kind: str, folders: dict[str, Path], adapters: dict[str, list[Path]], start: Start
+) -> None:
+    engine = start(folders[kind])
+    names = {BASE: plain_model(folders[kind])}
+    for number, folder in enumerate(adapters[kind]):
+        await engine.load(f"v{number}", folder)
+        names[f"v{number}"] = with_adapter(folders[kind], folder)
+    asked = [(name, prompt_ids(12 + 9 * n, n)) for n, name in enumerate([*names, *names])]
+    said = await asyncio.gather(*(reply(engine, prompt, name) for name, prompt in asked))
+    expected = [expected_reply(names[name], prompt) for name, prompt in asked]
+    assert said == expected
+    assert len({tuple(ids) for ids in said}) > 4
+
+
+async def test_a_reply_does_not_depend_on_what_was_kept(
+    kind: str, folders: dict[str, Path], adapters: dict[str, list[Path]], start: Start
+) -> None:
+    engine = start(folders[kind])
+    await engine.load("v1", adapters[kind][1])
+    for name, model in (
+        (BASE, plain_model(folders[kind])),
+        ("v1", with_adapter(folders[kind], adapters[kind][1])),
+    ):
+        prompt = prompt_ids(40)
+        for turn in range(3):
+            said = await reply(engine, prompt, name, key="room")
+            assert said == expected_reply(model, prompt)
+            prompt = [*prompt, *said, *prompt_ids(7, turn)]
+    stats = engine.stats()
+    assert stats.reused_tokens >= 4 * 40
+    assert 0 < stats.cache_bytes <= stats.cache_limit
+
+
+async def test_the_same_prompt_again_reads_one_token_only(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"])
+    prompt = prompt_ids(50)
+    first, again = [
+        (await collect(engine.stream(Request(prompt, sampling=GREEDY, cache_key="room"))))[-1]
+        for _ in range(2)
+    ]
+    assert first.timings is not None
+    assert again.timings is not None
+    assert (first.timings.reused_tokens, again.timings.reused_tokens) == (0, 49)
+    assert again.timings.reuse == 49 / 50
+
+
+async def test_a_forgotten_channel_is_read_anew(folders: dict[str, Path], start: Start) -> None:
+    engine = start(folders["llama"])
+    prompt = prompt_ids(50)
+    await reply(engine, prompt, key="room")
+    engine.forget_prefix("room")
+    await reply(engine, prompt, key="other")
+    assert engine.stats().reused_tokens == 0
+
+
+async def test_a_reply_that_runs_while_its_channel_is_forgotten_leaves_nothing_behind(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"])
+    stream = engine.stream(Request(prompt_ids(50), sampling=GREEDY, cache_key="room"))
+    await anext(stream)
+    engine.forget_prefix("room")
+    await collect(stream)
+    assert engine.stats().cache_bytes == 0
+
+
+async def test_a_long_prompt_is_read_in_chunks_while_others_go_on(
+    kind: str, folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders[kind], prefill_chunk=16)
+    model = plain_model(folders[kind])
+    prompts = [prompt_ids(9), prompt_ids(150, 1), prompt_ids(14, 2), prompt_ids(61, 3)]
+    said = await asyncio.gather(*(reply(engine, prompt) for prompt in prompts))
+    assert said == [expected_reply(model, prompt) for prompt in prompts]
+
+
+async def test_more_replies_than_rows_take_turns(folders: dict[str, Path], start: Start) -> None:
+    engine = start(folders["llama"], rows=3)
+    model = plain_model(folders["llama"])
+    prompts = [prompt_ids(5 + n, n) for n in range(10)]
+    said = await asyncio.gather(*(reply(engine, prompt, key=str(prompt)) for prompt in prompts))
+    assert said == [expected_reply(model, prompt) for prompt in prompts]
+
+
+async def test_a_reply_fills_the_context_to_its_last_place_and_no_further(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["gpt2"])
+    deltas = await collect(engine.stream(Request(prompt_ids(250), sampling=ENDLESS)))
+    assert deltas[-1].finish in ("length", "stop")
+    assert len(ids_of(deltas)) <= 6
+    assert len(await collect(engine.stream(Request(prompt_ids(255), sampling=ENDLESS)))) == 1
+    with pytest.raises(PromptTooLong, match="256"):
+        await collect(engine.stream(Request(prompt_ids(256))))
+
+
+async def test_replies_that_end_with_their_first_token_harm_no_other(
+    folders: dict[str, Path], start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = start(folders["llama"])
+    model = plain_model(folders["llama"])
+    prompts = [prompt_ids(20 + n, n) for n in range(4)]
+    short = replace(GREEDY, max_tokens=1)
+    said = await asyncio.gather(
+        *(reply(engine, p, sampling=short if n % 2 else GREEDY) for n, p in enumerate(prompts))
+    )
+    wanted = [expected_reply(model, prompt) for prompt in prompts]
+    assert said == [ids[:1] if n % 2 else ids for n, ids in enumerate(wanted)]
+    assert caplog.text == ""
+
+
+async def test_a_reply_ends_with_the_end_mark_or_at_its_length(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"])
+    (end,) = engine.info.end_ids
+    finishes = set()
+    for seed in range(20):
+        sampling = Sampling(2.0, max_tokens=60, seed=seed)
+        deltas = await collect(engine.stream(Request(prompt_ids(5), sampling=sampling)))
+        ids = ids_of(deltas)
+        assert deltas[-1].finish == ("stop" if ids[-1] == end else "length")
+        assert end not in ids[:-1]
+        assert len(ids) == 60 or ids[-1] == end
+        finishes.add(deltas[-1].finish)
+    assert finishes == {"stop", "length"}
+
+
+async def test_the_text_of_all_deltas_is_the_text_of_the_reply(
+    kind: str, folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders[kind])
+    for seed in range(10):
+        sampling = Sampling(3.0, top_p=1.0, max_tokens=80, seed=seed)
+        deltas = await collect(engine.stream(Request(prompt_ids(8), sampling=sampling)))
+        ids = [token for token in ids_of(deltas) if token not in engine.info.end_ids]
+        assert "".join(delta.text for delta in deltas) == engine.template.decode(ids)
+
+
+async def test_a_seed_gives_the_same_reply_whatever_else_is_in_the_batch(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"])
+    seeded = Sampling(1.0, top_k=40, top_p=0.9, repetition_penalty=1.2, max_tokens=30, seed=5)
+    prompt = prompt_ids(20)
+    alone = await reply(engine, prompt, sampling=seeded)
+    others = [Sampling(1.5, max_tokens=30), Sampling(0.7, top_p=1.0, max_tokens=9), GREEDY]
+    crowd = await asyncio.gather(
+        *(reply(engine, prompt_ids(9, n), sampling=s) for n, s in enumerate(others)),
+        reply(engine, prompt, sampling=seeded),
+        reply(engine, prompt, sampling=replace(seeded, seed=6)),
+    )
+    assert crowd[3] == alone
+    assert crowd[4] != alone
+
+
+async def test_timings_add_up(folders: dict[str, Path], start: Start) -> None:
+    engine = start(folders["llama"])
+    deltas = await collect(engine.stream(Request(prompt_ids(20), sampling=GREEDY)))
+    timings = deltas[-1].timings
+    assert timings is not None
+    assert all(delta.timings is None for delta in deltas[:-1])
+    assert 0 <= timings.queued <= timings.first_token <= timings.total
+    assert (timings.prompt_tokens, timings.reply_tokens) == (20, len(ids_of(deltas)))
+    stats = engine.stats()
+    assert (stats.replies, stats.prompt_tokens) == (1, 20)
+    assert stats.reply_tokens == len(ids_of(deltas))
