@@ -1,0 +1,265 @@
+"""Rapport put together: who is opened, in which order, and how all of it is closed again.
+
+One exit stack and one task group own every lifetime: the lock on the data folder, the log,
+the store, the engine with its thread, the learning half. What is opened last is closed
+first, whether the end is a quit, Ctrl-C, SIGTERM or an error. This is the only room of the
+bot that imports the learning half; the others see it as `bot.learning_port.Learning`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.commands import Commands
+from bot.config import Config
+from bot.conversation import Conversation
+from bot.engine.base import Engine
+from bot.errors import RapportError, StoreError
+from bot.learning_port import EventKind, LearningEvent
+from bot.lock import data_lock, make_folder
+from bot.logs import logging_to, quiet_libraries
+from bot.platforms.base import Notice, NoticeKind
+from bot.store import Store
+
+if TYPE_CHECKING:
+    from bot.platforms.console_render import Renderer
+    from learning.loop import LearningLoop
+    from learning.registry import Registry
+
+log = logging.getLogger(__name__)
+
+ADAPTERS = "adapters"
+_ENDS = ("finished", "failed", "cancelled")
+_NOTICES: dict[EventKind, NoticeKind] = {
+    "progress": "progress", "stage": "progress", "verdict": "verdict", "swapped": "swap",
+    "rolled_back": "swap", "failed": "problem", "fallback": "problem",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The rooms, opened and wired; valid within `open_app`."""
+
+    config: Config
+    data: Path
+    store: Store
+    engine: Engine
+    learning: LearningLoop
+    conversation: Conversation
+    commands: Commands
+    pending: PendingRuns
+
+    def listen(self, show: Callable[[Notice], None]) -> Callable[[], None]:
+        """Call `show` with what happens by itself; returns what ends that."""
+        return self.learning.listen(lambda event: show(as_notice(event)))
+
+    async def settled(self) -> None:
+        """Wait until the runs that were asked for in this process have ended."""
+        while self.pending.runs:
+            status = await self.learning.status()
+            if status.paused and status.running is None:
+                return
+            self.pending.ended.clear()
+            # Pausing makes no event, so one looks again now and then.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.pending.ended.wait(), 1.0)
+
+
+class PendingRuns:
+    """The runs that have been asked for and have not ended, by the events that tell of them."""
+
+    def __init__(self) -> None:
+        self.runs: set[int] = set()
+        self.ended = asyncio.Event()
+
+    def hear(self, event: LearningEvent) -> None:
+        """Take note of an event."""
+        if event.run is not None and event.kind == "queued":
+            self.runs.add(event.run)
+        elif event.run is not None and event.kind in _ENDS:
+            self.runs.discard(event.run)
+            self.ended.set()
+
+
+@asynccontextmanager
+async def open_app(config: Config, data: Path) -> AsyncIterator[App]:
+    """Everything, for as long as the context lasts; alone in its data folder.
+
+    Raises:
+        StoreError: the folder is in use or cannot be used.
+        ModelError: the model cannot be loaded.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(data_lock(data))
+        stack.enter_context(logging_to(data, config.log))
+        stack.callback(log.info, "closed")
+        store = await stack.enter_async_context(await Store.open(data))
+        engine = await _open_engine(config)
+        stack.push_async_callback(engine.close)
+        learning = await _open_learning(config, data, store, engine)
+        pending = PendingRuns()
+        learning.listen(pending.hear)
+        conversation = Conversation(
+            engine, store, config, learning.current, on_vote=learning.on_vote
+        )
+        commands = Commands(conversation, store, engine, learning)
+        log.info("open: %s on %s, data in %s", engine.info.name, engine.info.device, data)
+        for warning in engine.info.warnings:
+            log.warning("%s", warning)
+        with plain_errors():
+            async with asyncio.TaskGroup() as tasks:
+                background = tasks.create_task(learning.run(), name="learning")
+                try:
+                    yield App(
+                        config, data, store, engine, learning, conversation, commands, pending
+                    )
+                finally:
+                    background.cancel()
+
+
+async def _open_engine(config: Config) -> Engine:
+    def load() -> Engine:
+        quiet_libraries()
+        from bot.engine.local import LocalEngine
+        from bot.engine.model import load_model
+
+        loaded = load_model(config.model, config.engine)
+        return LocalEngine(loaded, config.engine, config.learning.share)
+
+    return await asyncio.to_thread(load)
+
+
+async def _open_learning(
+    config: Config, data: Path, store: Store, engine: Engine
+) -> LearningLoop:
+    from learning.loop import LearningLoop
+
+    loop = LearningLoop(engine, store, registry_in(data), config, data)
+    await loop.recover()
+    return loop
+
+
+def registry_in(data: Path) -> Registry:
+    """The adapters of a data folder."""
+    from learning.registry import Registry
+
+    return Registry(data / ADAPTERS)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Take the one error out of the group that a task group makes of it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if error is group:
+            raise
+        raise error from None
+
+
+@asynccontextmanager
+async def open_store(data: Path) -> AsyncIterator[Store]:
+    """Only the store, also beside a running bot.
+
+    Raises:
+        StoreError: there is nothing there, or it cannot be used.
+    """
+    from bot.store.store import FILE
+
+    make_folder(data)
+    if not (data / FILE).exists():
+        raise StoreError(
+            f"{data} holds no database yet; `rapport chat --data {data}` makes one"
+        )
+    async with await Store.open(data) as store:
+        yield store
+
+
+async def promote_adapter(data: Path, name: str) -> None:
+    """Let a version serve from the next start on, on the operator's word.
+
+    Raises:
+        StoreError: the bot is running on this folder, or the version is unknown.
+        AdapterError: its files are missing or damaged.
+    """
+    registry = registry_in(data)
+    with data_lock(data):
+        async with open_store(data) as store:
+            manifest = await asyncio.to_thread(registry.manifest, name)
+            await asyncio.to_thread(registry.verify, name, manifest.base)
+            await store.set_champion(name, "promoted by the operator", datetime.now(UTC))
+
+
+async def prune_adapters(config: Config, data: Path, keep: int | None) -> list[str]:
+    """Remove the files of all but the newest versions; gives their names.
+
+    Raises:
+        StoreError: the bot is running on this folder.
+    """
+    with data_lock(data):
+        async with open_store(data) as store:
+            tried = (await store.channel_adapters()).values()
+            protected = {await store.champion(), *tried}
+        number = keep or config.learning.keep_versions
+        return await asyncio.to_thread(registry_in(data).prune, number, protected)
+
+
+async def chat_in_terminal(
+    config: Config, data: Path, channel: str, seed: int | None, *, as_json: bool
+) -> bool:
+    """Open everything and talk in the terminal; False when a scripted line failed."""
+    from bot.platforms.console import Console
+
+    name = channel.strip()
+    if not name or not name.isprintable() or len(name) > 100:
+        raise RapportError("--channel needs a printable name of at most 100 characters")
+    renderer = _renderer(as_json)
+    async with open_app(config, data) as app:
+        console = Console(
+            app.conversation, app.commands, renderer,
+            person=person(), channel=name, seed=seed, settled=app.settled,
+        )
+        unlisten = app.listen(console.notice)
+        try:
+            await console.run()
+        finally:
+            unlisten()
+        return not console.failed
+
+
+def _renderer(as_json: bool) -> Renderer:
+    from bot.platforms.console_render import Colour, Json, Plain
+
+    if as_json:
+        return Json()
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        return Colour()
+    return Plain()
+
+
+def person() -> str:
+    """Who sits at the terminal, for their votes."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no entry for this user id, as in some containers
+        return "you"
+
+
+def as_notice(event: LearningEvent) -> Notice:
+    """What the learning half tells, as platforms show it."""
+    kind = _NOTICES.get(event.kind, "learning")
+    share = event.progress if event.kind == "progress" else None
+    return Notice(kind, event.text, share)
+

@@ -1,0 +1,344 @@
+"""The one way through: admit, remember, ask the engine, stream the reply, record it.
+
+Every platform hands its messages to `Conversation.respond` and renders what comes back.
+A message is durable before the model sees it, the exchange before the platform is told
+that the reply has ended; votes and settings before their calls return. A channel has one
+reply at a time, in the order the messages came. Which adapter answers is the caller's
+knowledge (`adapter_for`); tokens, templates and the window are `bot.history`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from bot.admission import Admission, Admitted, Refused, clean
+from bot.config import Config
+from bot.engine.base import Delta, Engine, Request
+from bot.errors import Busy, PromptTooLong, RapportError
+from bot.history import ChannelLog, ChannelLogs, Prompt, Window, clipped, restored
+from bot.store import Store
+from bot.types import (
+    BASE,
+    ChannelKey,
+    Exchange,
+    FinishReason,
+    Message,
+    Timings,
+    Vote,
+    VoteValue,
+)
+
+log = logging.getLogger(__name__)
+
+RESTORED_TURNS = 400
+"""Turns read back from the store after a restart; the window shows fewer."""
+MAX_PERSONA = 2000
+"""Characters of a persona: it is part of every prompt."""
+
+SHORTENED = "That was more than I can read at once; I read the beginning."
+NOTHING_SAID = "I have no words for that just now; ask me again, or differently."
+FAILED = "Something went wrong while I was answering; please try again."
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of a reply, to be shown at once."""
+
+    text: str
+    adapter: str = BASE
+    """Which version is speaking; the same for the whole reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How a reply ended; always the last event."""
+
+    text: str
+    """The whole reply, or what is said instead of one."""
+    exchange_id: int | None = None
+    """What votes refer to; None when the model did not answer."""
+    finish: FinishReason = "stop"
+    adapter: str = BASE
+    timings: Timings = field(default_factory=Timings)
+    note: str = ""
+    """What the person should be told besides, such as that the message was cut."""
+
+
+ReplyEvent = TextDelta | Reply
+
+
+@dataclass(slots=True)
+class _Said:
+    """What has come of a reply so far."""
+
+    text: str = ""
+    ids: list[int] = field(default_factory=list)
+    finish: FinishReason = "cancelled"
+    timings: Timings = field(default_factory=Timings)
+    error: str = ""
+
+    def add(self, delta: Delta) -> None:
+        self.text += delta.text
+        self.ids.extend(delta.ids)
+        if delta.finish is not None:
+            self.finish = delta.finish
+            self.timings = delta.timings or self.timings
+            self.error = delta.error
+
+
+@dataclass(slots=True)
+class _Gate:
+    """A channel's turn-taking, kept only while someone is in it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
+class Conversation:
+    """All channels' conversations over one engine and one store."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        config: Config,
+        adapter_for: Callable[[ChannelKey], str],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_vote: Callable[[Vote], Awaitable[object]] | None = None,
+        channels_in_memory: int = 1024,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._config = config
+        self._adapter_for = adapter_for
+        self._clock = clock
+        self._on_vote = on_vote
+        self._logs = ChannelLogs(channels_in_memory)
+        self._gates: dict[ChannelKey, _Gate] = {}
+        self.admission = Admission(config.conversation.max_message_characters)
+        context = engine.info.context
+        self._reserve = min(config.sampling.max_tokens, max(1, context // 2))
+        budget = context - self._reserve
+        if config.conversation.history_tokens:
+            budget = min(budget, config.conversation.history_tokens)
+        self._window = Window(engine.template, engine.info.end_ids, budget)
+
+    async def respond(
+        self, message: Message, *, seed: int | None = None
+    ) -> AsyncGenerator[ReplyEvent, None]:
+        """Answer a message: pieces of text, then one `Reply`; nothing for a duplicate.
+
+        Close the iterator (or cancel its task) to stop the reply: what was said until then
+        is recorded as ``cancelled``. `seed` makes the draw repeatable.
+
+        Raises:
+            StoreError: the message or the exchange could not be saved.
+            EngineClosed: the bot is shutting down.
+        """
+        verdict = self.admission.check(message)
+        if isinstance(verdict, Refused):
+            if verdict.answer:
+                yield Reply(verdict.answer)
+            return
+        async with self._turn(message.channel):
+            past = await self._log(message.channel)
+            if not await self._store.add_message(verdict.message):
+                log.info("message %s came twice", message.platform_id)
+                return
+            limit = self._config.conversation.max_message_characters
+            asked = past.heard(message.author, clipped(verdict.message.text, limit))
+            self._logs.put(message.channel, asked)
+            async with aclosing(self._generate(verdict, asked, seed)) as events:
+                async for event in events:
+                    yield event
+
+    async def _generate(
+        self, admitted: Admitted, asked: ChannelLog, seed: int | None
+    ) -> AsyncGenerator[ReplyEvent, None]:
+        """Prompt, stream and record, with what can be said politely said politely."""
+        message = admitted.message
+        persona = await self.persona(message.channel)
+        said = _Said()
+        try:
+            prompt = await asyncio.to_thread(self._window.prompt, asked, persona)
+            request = self._request(message.channel, prompt, seed)
+            try:
+                async with aclosing(self._stream(request)) as deltas:
+                    async for delta in deltas:
+                        said.add(delta)
+                        if delta.text:
+                            yield TextDelta(delta.text, request.adapter)
+            except (GeneratorExit, asyncio.CancelledError):
+                await self._record(message, prompt, request, said)
+                raise
+        except Busy as busy:
+            yield Reply(_busy_answer(busy), finish="error")
+            return
+        except PromptTooLong as error:
+            yield Reply(f"I cannot read that: {error}", finish="error")
+            return
+        exchange = await self._record(message, prompt, request, said)
+        note = SHORTENED if prompt.shortened else admitted.note
+        if said.finish == "error":
+            log.error("reply %s failed: %s", exchange, said.error)
+            note = f"{note} {FAILED}".strip()
+        text = said.text if said.text.strip() or said.finish == "error" else NOTHING_SAID
+        yield Reply(text, exchange, said.finish, request.adapter, said.timings, note)
+
+    async def _stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        stream = self._engine.stream(request)
+        try:
+            async for delta in stream:
+                yield delta
+        finally:
+            close = getattr(stream, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _request(self, channel: ChannelKey, prompt: Prompt, seed: int | None) -> Request:
+        adapter = self._adapter_for(channel)
+        if adapter != BASE and adapter not in self._engine.loaded():
+            log.warning("%s is not loaded; %s gets the base model", adapter, channel)
+            adapter = BASE
+        sampling = self._config.sampling.settings(seed)
+        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, self._reserve))
+        return Request(prompt.ids, adapter, sampling, cache_key=str(channel))
+
+    async def _record(
+        self, message: Message, prompt: Prompt, request: Request, said: _Said
+    ) -> int | None:
+        """Make what was said durable and part of the channel, cancelled or not.
+
+        None when nothing was said.
+        """
+        if not said.ids:
+            return None
+        task = asyncio.create_task(self._recorded(message, prompt, request, said))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
+
+    async def _recorded(
+        self, message: Message, prompt: Prompt, request: Request, said: _Said
+    ) -> int:
+        exchange = await self._store.add_exchange(
+            Exchange(
+                channel=message.channel,
+                asker=message.author,
+                authors=prompt.authors,
+                prompt=prompt.turns,
+                prompt_ids=prompt.ids,
+                reply_ids=tuple(said.ids),
+                reply=said.text,
+                finish=said.finish,
+                adapter=request.adapter,
+                base=self._engine.info.fingerprint,
+                sampling=request.sampling,
+                timings=said.timings,
+                time=self._clock(),
+                private=message.private,
+            )
+        )
+        self._logs.put(message.channel, prompt.answered(said.text, said.ids))
+        return exchange
+
+    async def vote(
+        self, channel: ChannelKey, exchange_id: int, rater: str, value: VoteValue, source: str
+    ) -> Vote:
+        """Keep a person's opinion of a reply (0 withdraws it); durable on return.
+
+        Raises:
+            RapportError: there is no such reply in this channel.
+        """
+        await self.why(channel, exchange_id)
+        vote = Vote(exchange_id, rater, value, source, self._clock())
+        await self._store.add_vote(vote)
+        if self._on_vote is not None:
+            await self._on_vote(vote)
+        return vote
+
+    async def posted(self, exchange_id: int, platform_ids: tuple[str, ...]) -> None:
+        """Remember under which of the platform's ids a reply was posted."""
+        await self._store.link_platform_ids(exchange_id, platform_ids)
+
+    async def why(self, channel: ChannelKey, exchange_id: int) -> Exchange:
+        """Exactly what the model saw and said.
+
+        Raises:
+            RapportError: there is no such reply in this channel.
+        """
+        exchange = await self._store.exchange(exchange_id)
+        if exchange is None or exchange.channel != channel:
+            raise RapportError(f"there is no reply {exchange_id} in this channel")
+        return exchange
+
+    async def last(self, channel: ChannelKey) -> Exchange | None:
+        """The newest reply of a channel, if there was one."""
+        return await self._store.last_exchange(channel)
+
+    async def reset(self, channel: ChannelKey) -> None:
+        """Begin anew: what was said stays on record but is not shown to the model again."""
+        async with self._turn(channel):
+            await self._store.reset(channel, self._clock())
+            self._forget(channel)
+
+    async def persona(self, channel: ChannelKey) -> str:
+        """The channel's persona, or the configured one."""
+        own = await self._store.persona(channel)
+        return self._config.conversation.persona if own is None else own
+
+    async def set_persona(self, channel: ChannelKey, persona: str | None) -> None:
+        """Give a channel a persona of its own; None returns to the configured one.
+
+        Raises:
+            RapportError: longer than `MAX_PERSONA` characters.
+        """
+        if persona is not None:
+            persona = clean(persona)
+            if len(persona) > MAX_PERSONA:
+                raise RapportError(
+                    f"a persona may have {MAX_PERSONA:,} characters; this has {len(persona):,}"
+                )
+        async with self._turn(channel):
+            await self._store.set_persona(channel, persona)
+            self._forget(channel)
+
+    def _forget(self, channel: ChannelKey) -> None:
+        self._logs.drop(channel)
+        self._engine.forget_prefix(str(channel))
+
+    async def _log(self, channel: ChannelKey) -> ChannelLog:
+        known = self._logs.get(channel)
+        if known is None:
+            turns = await self._store.history(channel, RESTORED_TURNS)
+            known = restored(turns, self._config.conversation.max_message_characters)
+        return known
+
+    @asynccontextmanager
+    async def _turn(self, channel: ChannelKey) -> AsyncIterator[None]:
+        """One at a time in a channel, first come first served."""
+        gate = self._gates.setdefault(channel, _Gate())
+        gate.users += 1
+        try:
+            async with gate.lock:
+                yield
+        finally:
+            gate.users -= 1
+            if not gate.users:
+                del self._gates[channel]
+
+
+def _busy_answer(busy: Busy) -> str:
+    seconds = max(1, round(busy.estimate))
+    return (
+        "Many people are talking to me just now. Please ask me again in about "
+        f"{seconds} second{'' if seconds == 1 else 's'}."
+    )

@@ -1,0 +1,93 @@
+"""``rapport doctor``: does this machine have what Rapport needs, and if not, what to do.
+
+Each check is independent, so that one problem does not hide the next. It changes nothing
+but what opening does: making the data folder and bringing the database up to date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.config import Config, load_config
+from bot.errors import RapportError
+from bot.logs import quiet_libraries
+
+ENOUGH_DISK = 2 * 2**30
+"""Bytes that a few versions, the log and a growing database want."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    subject: str
+    fine: bool
+    text: str
+    mend: str = ""
+
+
+async def examine(config_file: Path | None, data: Path) -> list[Finding]:
+    """Look at everything, in the order in which the bot would need it."""
+    findings = []
+    try:
+        config = load_config(config_file)
+        where = str(config_file) if config_file else "config.toml, or defaults without one"
+        findings.append(Finding("configuration", True, where))
+    except RapportError as error:
+        config = Config()
+        findings.append(Finding("configuration", False, str(error),
+                                "correct the file; the rest is checked with defaults"))
+    findings += await _data(data)
+    findings += await asyncio.to_thread(_model, config)
+    return findings
+
+
+async def _data(data: Path) -> list[Finding]:
+    from bot.lock import data_lock, make_folder
+    from bot.store import Store
+
+    try:
+        make_folder(data)
+    except RapportError as error:
+        return [Finding("data folder", False, str(error), "choose a folder you can write in")]
+    findings = [Finding("data folder", True, str(data))]
+    try:
+        with data_lock(data):
+            pass
+    except RapportError as error:
+        findings.append(Finding("lock", True, f"held: {error}"))
+    free = shutil.disk_usage(data).free
+    findings.append(Finding(
+        "disk", free >= ENOUGH_DISK, f"{free / 2**30:.1f} GiB free",
+        "" if free >= ENOUGH_DISK else "free some space, or run `rapport adapters prune`",
+    ))
+    try:
+        async with await Store.open(data) as store:
+            exchanges, votes = await store.count_exchanges(), await store.count_votes()
+            champion = await store.champion()
+        findings.append(Finding("database", True,
+                                f"{exchanges} exchanges, {votes} votes, {champion} serves"))
+    except RapportError as error:
+        findings.append(Finding("database", False, str(error),
+                                "restore a backup, or choose another folder with --data"))
+    return findings
+
+
+def _model(config: Config) -> list[Finding]:
+    quiet_libraries()
+    from bot.engine.model import load_model
+
+    try:
+        info = load_model(config.model, config.engine).info
+    except RapportError as error:
+        return [Finding("model", False, str(error), "set model.name in config.toml")]
+    findings = [
+        Finding("model", True, f"{info.name}, {info.parameters / 1e6:.1f} M parameters, "
+                               f"context {info.context} tokens"),
+        Finding("device", True, f"{info.device}, {info.dtype}"),
+    ]
+    findings += [Finding("template", True, warning) for warning in info.warnings]
+    return findings

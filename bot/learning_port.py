@@ -1,0 +1,120 @@
+"""What the talking half sees of the learning half: one Protocol and the values it speaks in.
+
+Pure typing. Commands, the dashboard and the terminal are given an object of this shape by
+`bot.app`; nothing here knows how learning is done. Answers are sentences that can be
+shown as they are; a refusal is raised as a `RapportError` whose message can be shown too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from bot.types import AdapterRef, ChannelKey, Vote
+
+EventKind = Literal[
+    "queued", "stage", "progress", "verdict", "swapped", "finished", "failed", "cancelled",
+    "rolled_back", "fallback", "tried",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningEvent:
+    """Something that happened in the learning half, worth showing as it comes."""
+
+    kind: EventKind
+    text: str
+    """One sentence."""
+    time: datetime
+    run: int | None = None
+    adapter: str = ""
+    progress: float = 0.0
+    """Of the stage, from 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStage:
+    """The run that is on, as far as it has come."""
+
+    run: int
+    adapter: str
+    stage: str
+    """``preparing``, ``training``, ``judging`` or ``publishing``."""
+    progress: float
+    eta_seconds: float | None = None
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    held_out: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LearningStatus:
+    """What `/learn status` shows."""
+
+    serving: str
+    votes_since: int
+    """Votes since the last run began."""
+    running: RunningStage | None = None
+    queued: bool = False
+    """Whether another run follows."""
+    verdict: str = ""
+    """The last sentence of the gate."""
+    next_time: datetime | None = None
+    paused: bool = False
+    tries: dict[str, str] = field(default_factory=dict)
+    """Channels that try a version."""
+
+
+class Learning(Protocol):
+    """The learning half, as commands, conversations and pages use it."""
+
+    def current(self, channel: ChannelKey) -> str:
+        """The adapter a new reply in `channel` is to come from; never waits."""
+
+    async def on_vote(self, vote: Vote) -> None:
+        """Say that a vote has been stored."""
+
+    async def retrain(self) -> str:
+        """Ask for a run now; at most one waits behind the one that is on.
+
+        Raises:
+            NothingToLearn: too few votes, with the numbers.
+            LearningError: paused or switched off.
+        """
+
+    async def cancel(self) -> str:
+        """Give up the run that is on, or else the one that waits."""
+
+    async def status(self) -> LearningStatus:
+        """How things stand."""
+
+    async def adapters(self) -> list[AdapterRef]:
+        """Every version, oldest first."""
+
+    async def try_version(self, channel: ChannelKey, name: str | None) -> str:
+        """Let one channel talk with a version, or with None follow the others again.
+
+        Raises:
+            AdapterError: unknown, damaged, or made for another base.
+            LearningError: not judged, rejected, or no slot is free.
+        """
+
+    async def rollback(self, to: str | None = None) -> str:
+        """Serve the champion before this one again, or the one named, or ``base``.
+
+        Raises:
+            AdapterError: unknown, damaged, or made for another base.
+            LearningError: there is nothing to go back to, or it never was champion.
+        """
+
+    async def pause(self) -> str:
+        """Start no runs until `resume`; the one that is on goes on. Survives a restart."""
+
+    async def resume(self) -> str:
+        """Let runs start again."""
+
+    def listen(self, callback: Callable[[LearningEvent], None]) -> Callable[[], None]:
+        """Call `callback` with each event, on the event loop; returns what ends that."""

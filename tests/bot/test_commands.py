@@ -1,0 +1,223 @@
+"""Commands: found in a line, done once, answered in blocks."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.commands import HELP, Answer, Asker, Command, Commands, Table, parse, version_name
+from bot.engine.local import LocalEngine
+from bot.errors import LearningError, RapportError
+from bot.learning_port import LearningStatus, RunningStage
+from bot.store import Store
+from bot.types import BASE, AdapterRef, ChannelKey
+from tests.bot.conftest import CHANNEL, NOON, Talk, ask
+
+OWNER = Asker(CHANNEL, "ada", "terminal", operator=True)
+GUEST = Asker(CHANNEL, "bob", "terminal")
+
+
+class Pupil:
+    """A learning half that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.now = LearningStatus(BASE, 3)
+
+    def current(self, channel: ChannelKey) -> str:
+        return BASE
+
+    async def retrain(self) -> str:
+        raise LearningError("learning is paused;\nresume it first")
+
+    async def cancel(self) -> str:
+        return "cancelled"
+
+    async def status(self) -> LearningStatus:
+        return self.now
+
+    async def adapters(self) -> list[AdapterRef]:
+        return [AdapterRef("v0001", "champion", NOON, "better by far")]
+
+    async def try_version(self, channel: ChannelKey, name: str | None) -> str:
+        self.asked.append(("try", channel, name))
+        return "tried"
+
+    async def rollback(self, to: str | None = None) -> str:
+        self.asked.append(("rollback", to))
+        return "rolled back"
+
+    async def pause(self) -> str:
+        return "paused"
+
+    async def resume(self) -> str:
+        return "resumed"
+
+
+@pytest.fixture
+def pupil() -> Pupil:
+    return Pupil()
+
+
+@pytest.fixture
+def commands(talk: Talk, store: Store, engine: LocalEngine, pupil: Pupil) -> Commands:
+    conversation = talk()
+    return Commands(conversation, store, engine, pupil)  # type: ignore[arg-type]  # what is used of it
+
+
+async def done(commands: Commands, line: str, asker: Asker = OWNER) -> Answer:
+    command = parse(line)
+    assert command is not None
+    return await commands.run(command, asker)
+
+
+def text_of(answer: Answer) -> str:
+    parts = []
+    for block in answer.blocks:
+        if isinstance(block, Table):
+            parts += [" ".join(row) for row in block.rows]
+        else:
+            parts.append(block.text)
+    return "\n".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("/up", Command("up")),
+        ("  /Learn  try v3 ", Command("learn", "try v3")),
+        ("/persona Be kind.\nAnd brief.", Command("persona", "Be kind.\nAnd brief.")),
+        ("/usr/bin is a folder", None),
+        ("/ up", None),
+        ("up", None),
+        ("half / half", None),
+    ],
+)
+def test_a_command_is_told_from_something_said(line: str, command: Command | None) -> None:
+    assert parse(line) == command
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [("/rest", "/reset"), ("/lern", "/learn"), ("/learn retrian", "/learn retrain"),
+     ("/xyzzy", "/help")],
+)  # fmt: skip
+async def test_an_unknown_command_names_the_nearest(
+    commands: Commands, line: str, hint: str
+) -> None:
+    assert hint in text_of(await done(commands, line))
+
+
+@pytest.mark.parametrize(("line", "value"), [("/up", 1), ("/down", -1)])
+async def test_a_thumb_rates_the_last_reply(
+    commands: Commands, store: Store, line: str, value: int
+) -> None:
+    reply = await ask(commands._conversation, "Hello")
+    answer = await done(commands, line)
+    (vote,) = await store.current_votes()
+    assert answer.vote == vote
+    assert (vote.exchange_id, vote.rater, vote.value) == (reply.exchange_id, "ada", value)
+
+
+async def test_an_earlier_reply_can_be_rated_by_its_number(
+    commands: Commands, store: Store
+) -> None:
+    first = await ask(commands._conversation, "Hello")
+    await ask(commands._conversation, "And?")
+    await done(commands, f"/down #{first.exchange_id}")
+    (vote,) = await store.current_votes()
+    assert vote.exchange_id == first.exchange_id
+
+
+@pytest.mark.parametrize("line", ["/up", "/why", "/undo", "/up nonsense", "/up 99", "/up ²"])
+async def test_what_cannot_be_rated_is_said_in_one_line(commands: Commands, line: str) -> None:
+    answer = text_of(await done(commands, line))
+    assert answer
+    assert "\n" not in answer
+
+
+async def test_undo_takes_back_the_last_vote_also_after_a_restart(
+    commands: Commands, store: Store, talk: Talk, engine: LocalEngine, pupil: Pupil
+) -> None:
+    await ask(commands._conversation, "Hello")
+    await done(commands, "/up")
+    fresh = Commands(talk(), store, engine, pupil)  # type: ignore[arg-type]  # what is used of it
+    assert "no vote of yours" in text_of(await done(fresh, "/undo", GUEST))
+    assert (await done(fresh, "/undo")).vote is not None
+    assert await store.current_votes() == []
+    assert "no vote of yours" in text_of(await done(fresh, "/undo"))
+
+
+async def test_why_shows_the_version_the_settings_and_what_the_model_saw(
+    commands: Commands,
+) -> None:
+    await ask(commands._conversation, "Hello there")
+    await done(commands, "/up")
+    told = text_of(await done(commands, "/why"))
+    for part in ("version base", "temperature 0", "Be kind.", "Hello there", "1 👍, 0 👎"):
+        assert part in told
+
+
+async def test_persona_shows_changes_and_returns(commands: Commands) -> None:
+    assert text_of(await done(commands, "/persona")) == "Be kind."
+    await done(commands, "/persona Be brief.")
+    assert text_of(await done(commands, "/persona")) == "Be brief."
+    assert "Be kind." in text_of(await done(commands, "/persona default"))
+
+
+async def test_status_and_learn_status_tell_how_things_stand(
+    commands: Commands, pupil: Pupil
+) -> None:
+    assert "waiting" in text_of(await done(commands, "/status"))
+    pupil.now = LearningStatus(
+        "v0001", 5, RunningStage(2, "v0002", "training", 0.5, 12.0), queued=True,
+        verdict="v0001: better",
+    )
+    told = text_of(await done(commands, "/learn status"))
+    for part in ("v0001", "run 2: training v0002 50%", "12 s left", "another run", "better"):
+        assert part in told
+
+
+async def test_learn_passes_on_what_operators_ask(commands: Commands, pupil: Pupil) -> None:
+    for line in ("/learn try v3", "/learn try none", "/learn rollback", "/learn rollback V02",
+                 "/learn rollback base"):  # fmt: skip
+        await done(commands, line)
+    assert pupil.asked == [
+        ("try", CHANNEL, "v0003"), ("try", CHANNEL, None), ("rollback", None),
+        ("rollback", "v0002"), ("rollback", "base"),
+    ]  # fmt: skip
+
+
+async def test_learn_belongs_to_operators(commands: Commands, pupil: Pupil) -> None:
+    for line in ("/learn rollback", "/learn", "/learn try v1"):
+        assert "operators" in text_of(await done(commands, line, GUEST))
+    assert pupil.asked == []
+    assert "/learn" not in text_of(await done(commands, "/help", GUEST))
+
+
+async def test_a_refusal_is_one_line(commands: Commands) -> None:
+    told = text_of(await done(commands, "/learn retrain"))
+    assert told == "learning is paused; resume it first"
+
+
+async def test_the_versions_are_listed_with_their_verdicts(commands: Commands) -> None:
+    told = text_of(await done(commands, "/learn adapters"))
+    assert "v0001 champion 2026-08-01 12:00 – better by far" in told
+
+
+async def test_help_names_every_command(commands: Commands) -> None:
+    told = text_of(await done(commands, "/help"))
+    for name in commands._general:
+        assert f"/{name}" in told
+    for name in commands._lessons:
+        assert f"/learn {name}" in told
+    assert len(HELP) == len(commands._general) - 1 + len(commands._lessons)
+
+
+async def test_quit_says_so(commands: Commands) -> None:
+    assert (await done(commands, "/quit")).quit
+
+
+@pytest.mark.parametrize("text", ["latest", "v", "../v0001", "v0001/..", "-1", "v²"])
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(RapportError, match="not a version"):
+        version_name(text)
