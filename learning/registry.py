@@ -1,0 +1,202 @@
+"""Versioned adapters on disk: ``<root>/v0007/`` with a manifest written last.
+
+It knows nothing of votes, of the database or of what serves; it knows which folders hold
+a whole adapter. A version is made in ``v0007.staging``, its files are hashed and forced to
+disk, then its manifest is written, then the folder gets its name. Whatever moment the
+power goes, there is a whole version or none: a folder without a manifest, or one that is
+still called staging, does not exist to a reader. Everything here blocks: call it in a
+thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+
+from bot.errors import AdapterError
+from learning.durable import sync, write_file
+from learning.types import Manifest
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"v\d{4,}")
+_STAGING = ".staging"
+
+
+def _nothing(point: str) -> None:
+    """The default of `Registry.at`: go on."""
+
+
+class Registry:
+    """The adapters below one folder.
+
+    Args:
+        root: made when it is missing.
+        at: called with the name of each point that `publish` has reached; tests stop there.
+    """
+
+    def __init__(self, root: Path, *, at: Callable[[str], None] = _nothing) -> None:
+        self.root = root
+        self._at = at
+        root.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Where a version is, or would be.
+
+        Raises:
+            AdapterError: not a version name; nothing a person typed reaches the file system.
+        """
+        if not _NAME.fullmatch(name):
+            raise AdapterError(f"{name!r} is not a version name; versions look like v0001")
+        return self.root / name
+
+    def stage(self, name: str) -> Path:
+        """The folder a version is made in; what an interrupted run left there is kept."""
+        final = self.path(name)
+        if final.exists():
+            raise AdapterError(f"{name} exists already; a version is never made twice")
+        folder = final.with_name(name + _STAGING)
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def names(self) -> list[str]:
+        """Versions that exist, oldest first."""
+        found = (folder for folder in self.root.iterdir() if _NAME.fullmatch(folder.name))
+        whole = (folder.name for folder in found if (folder / MANIFEST).is_file())
+        return sorted(whole, key=lambda name: int(name[1:]))
+
+    def publish(self, name: str, manifest: Manifest) -> Manifest:
+        """Make what was staged a version; gives the manifest back with the files' hashes.
+
+        Folders inside the staging folder (the trainer's checkpoint) are not part of it.
+
+        Raises:
+            AdapterError: nothing was staged, or the version exists.
+        """
+        folder = self.stage(name)
+        files = sorted(file for file in folder.iterdir() if _part(file))
+        if not files:
+            raise AdapterError(f"{name} has no files to publish")
+        hashes = {}
+        for file in files:
+            sync(file)
+            hashes[file.name] = _hash(file)
+        self._at("hashed")
+        full = replace(manifest, name=name, files=hashes)
+        write_file(folder / MANIFEST, _dump(full))
+        self._at("manifest")
+        self._name(folder)
+        return full
+
+    def settled(self, name: str) -> bool:
+        """Whether a version exists; finishes one that lacked nothing but its final name."""
+        final = self.path(name)
+        staging = final.with_name(name + _STAGING)
+        if not final.exists() and (staging / MANIFEST).is_file():
+            self._name(staging)
+        return (final / MANIFEST).is_file()
+
+    def _name(self, staging: Path) -> None:
+        for left in staging.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+        self._at("cleaned")
+        staging.rename(staging.with_suffix(""))
+        self._at("renamed")
+        sync(self.root)
+
+    def manifest(self, name: str) -> Manifest:
+        """What a version says of itself.
+
+        Raises:
+            AdapterError: no such version, or its manifest cannot be read.
+        """
+        path = self.path(name) / MANIFEST
+        try:
+            data = json.loads(path.read_bytes())
+            data |= {
+                "created": datetime.fromisoformat(data["created"]),
+                "exchanges": tuple(data["exchanges"]),
+            }
+            return Manifest(**data)
+        except FileNotFoundError as error:
+            raise AdapterError(f"there is no adapter {name} in {self.root}") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AdapterError(f"{name} is damaged: {path} cannot be read") from error
+
+    def verify(self, name: str, base: str) -> Path:
+        """The folder of a version that is whole and made for `base` (a fingerprint).
+
+        Raises:
+            AdapterError: missing, damaged, or made for another base.
+        """
+        manifest = self.manifest(name)
+        if manifest.name != name:
+            raise AdapterError(f"{name} is damaged: its manifest is that of {manifest.name}")
+        if manifest.base != base:
+            raise AdapterError(f"{name} was made for another base model than the one that runs")
+        folder = self.path(name)
+        present = {file.name for file in folder.iterdir() if _part(file)}
+        if present != set(manifest.files):
+            odd = ", ".join(sorted(present ^ set(manifest.files)))
+            raise AdapterError(f"{name} is damaged: missing or unknown files ({odd})")
+        for file, expected in manifest.files.items():
+            if _hash(folder / file) != expected:
+                raise AdapterError(f"{name} is damaged: {file} is not what was published")
+        return folder
+
+    def discard(self, name: str) -> None:
+        """Throw away what was staged under a name; a published version is not touched."""
+        shutil.rmtree(self.path(name).with_name(name + _STAGING), ignore_errors=True)
+
+    def sweep(self, resumed: Collection[str] = ()) -> list[str]:
+        """Remove staging folders and nameless halves, but for those of runs that go on.
+
+        Returns:
+            The names of the folders removed.
+        """
+        removed = []
+        for folder in sorted(self.root.iterdir()):
+            name = folder.name.removesuffix(_STAGING)
+            half = name != folder.name or not (folder / MANIFEST).is_file()
+            if half and _NAME.fullmatch(name) and name not in resumed:
+                shutil.rmtree(folder)
+                removed.append(folder.name)
+        return removed
+
+    def prune(self, keep: int, protected: Collection[str]) -> list[str]:
+        """Remove all but the newest `keep` versions; those in `protected` always stay.
+
+        Returns:
+            The names removed.
+        """
+        old = self.names()[:-keep] if keep else self.names()
+        removed = [name for name in old if name not in protected]
+        for name in removed:
+            # Without its manifest it no longer exists, however far the rest gets.
+            (self.path(name) / MANIFEST).unlink()
+            sync(self.path(name))
+            shutil.rmtree(self.path(name))
+        return removed
+
+
+def _part(file: Path) -> bool:
+    return file.is_file() and file.name != MANIFEST and not file.name.startswith(".")
+
+
+def _hash(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise AdapterError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _dump(manifest: Manifest) -> bytes:
+    data = asdict(manifest) | {"created": manifest.created.isoformat()}
+    return json.dumps(data, indent=2, sort_keys=True).encode()

@@ -1,0 +1,244 @@
+"""Which version answers: champion, tries of single channels, roll-back, and what is loaded.
+
+It knows nothing of votes, training or verdicts. The store says who is champion, the
+registry which versions are whole, the engine holds them; here the three are kept in
+agreement. A swap is: loaded, then durable in the store, then a pointer in memory. New
+replies ask `current` and start on the new version; running ones finish on theirs. The
+champion before this one stays loaded while slots allow, so that going back is at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from bot.engine.base import Engine
+from bot.errors import AdapterError, LearningError
+from bot.store import Store
+from bot.types import BASE, AdapterRef, ChannelKey
+from learning.announcements import Announcements
+from learning.registry import Registry
+
+TRIABLE = ("champion", "retired", "shadow")
+
+
+class Serving:
+    """The versions of one engine.
+
+    Args:
+        slots: how many adapters the engine can hold besides the base.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        registry: Registry,
+        announcements: Announcements,
+        slots: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._registry = registry
+        self._announcements = announcements
+        self._slots = slots
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._held: set[str] = set()
+        self.champion = BASE
+        self.line: list[str] = []
+        """Champions that led to the one that serves, which is last; roll-backs cut it."""
+        self.tries: dict[ChannelKey, str] = {}
+
+    @property
+    def base(self) -> str:
+        """Fingerprint of the model that runs."""
+        return self._engine.info.fingerprint
+
+    def current(self, channel: ChannelKey) -> str:
+        """The adapter for a new reply in `channel`."""
+        return self.tries.get(channel, self.champion)
+
+    async def recover(self) -> None:
+        """At start: bring engine, disk and store into agreement.
+
+        A champion that is missing, damaged or of another base is replaced by the newest
+        good one before it, or by the base, and the operators are told. Versions of another
+        base are kept, not served.
+        """
+        async with self._lock:
+            name = await self._store.champion()
+            self.line = lineage(name for name, _, _ in await self._store.champions())
+            try:
+                await self._load(name)
+                self.champion = name
+            except AdapterError as error:
+                await self._fall_back(name, str(error))
+            for channel, tried in (await self._store.channel_adapters()).items():
+                try:
+                    await self._load(tried)
+                    self.tries[channel] = tried
+                except (AdapterError, LearningError) as error:
+                    await self._store.set_channel_adapter(channel, None)
+                    await self._announcements.tell(
+                        "fallback", f"{channel} no longer tries {tried}: {error}", adapter=tried
+                    )
+
+    async def _fall_back(self, name: str, reason: str) -> None:
+        goal = await self._good_before()
+        text = f"{name} cannot serve ({reason}); {_called(goal)} serves instead"
+        await self._swap(goal, text)
+        if not await asyncio.to_thread(self._of_another_base, name):
+            await self._store.set_adapter_status(name, "broken")
+        await self._announcements.tell("fallback", text, adapter=goal)
+
+    async def hold(self, name: str) -> None:
+        """Load a version so that it can be judged; until `release` it keeps its slot."""
+        async with self._lock:
+            await self._load(name)
+            self._held.add(name)
+
+    async def release(self, name: str) -> None:
+        """End `hold`; a version that serves nowhere leaves the engine."""
+        async with self._lock:
+            self._held.discard(name)
+            if name in self._engine.loaded() and name not in self._needed():
+                await self._engine.unload(name)
+
+    async def promoted(self, name: str) -> bool:
+        """Whether a version has ever been champion."""
+        return name in {one for one, _, _ in await self._store.champions()}
+
+    async def promote(self, name: str, reason: str, *, over: str) -> bool:
+        """Let a version serve everywhere, if `over` is still champion; False if it is not."""
+        async with self._lock:
+            if self.champion != over:
+                return False
+            await self._load(name)
+            await self._swap(name, reason)
+        return True
+
+    async def rollback(self, to: str | None) -> str:
+        """Serve the champion before this one, or `to`; returns the name that serves now.
+
+        Raises:
+            AdapterError: `to` is unknown, damaged or of another base.
+            LearningError: nothing to go back to, or `to` never was champion.
+        """
+        async with self._lock:
+            before = self.champion
+            if to == before or (to is None and before == BASE):
+                raise LearningError(f"{_called(before)} is serving; there is nothing to roll back")
+            if to is None:
+                to = await self._good_before()
+            elif to != BASE:
+                ref = await self._known(to)
+                if not await self.promoted(to):
+                    raise LearningError(
+                        f"{to} is {ref.status} and never was champion; try it in one channel first"
+                    )
+                await self._load(to)
+            await self._swap(to, f"rolled back from {_called(before)}")
+            await self._announcements.tell(
+                "rolled_back", f"rolled back from {_called(before)} to {_called(to)}", adapter=to
+            )
+            return to
+
+    async def try_version(self, channel: ChannelKey, name: str | None) -> None:
+        """Let one channel talk with a version (or BASE), or with None follow the champion.
+
+        Raises:
+            AdapterError: unknown, damaged or of another base.
+            LearningError: not judged, rejected, or no slot is free.
+        """
+        async with self._lock:
+            if name is not None and name != BASE:
+                ref = await self._known(name)
+                if ref.status not in TRIABLE:
+                    why = "is not judged yet" if ref.status == "candidate" else f"is {ref.status}"
+                    raise LearningError(f"{name} {why} and cannot be tried")
+                await self._load(name)
+            await self._store.set_channel_adapter(channel, name)
+            if name is None:
+                self.tries.pop(channel, None)
+            else:
+                self.tries[channel] = name
+
+    async def _known(self, name: str) -> AdapterRef:
+        await asyncio.to_thread(self._registry.verify, name, self.base)
+        for ref in await self._store.adapters():
+            if ref.name == name:
+                return ref
+        raise AdapterError(f"there is no adapter {name}; see the list of adapters")
+
+    async def _load(self, name: str) -> None:
+        """Have a whole version of this base in the engine; the base always is."""
+        if name == BASE or name in self._engine.loaded():
+            return
+        folder = await asyncio.to_thread(self._registry.verify, name, self.base)
+        await self._make_room()
+        await self._engine.load(name, folder)
+
+    async def _make_room(self) -> None:
+        loaded = [name for name in self._engine.loaded() if name != BASE]
+        idle = [name for name in loaded if name not in self._needed()]
+        idle.sort(key=lambda name: name in self.line[-2:])
+        for name in idle[: max(0, len(loaded) - self._slots + 1)]:
+            await self._engine.unload(name)
+            loaded.remove(name)
+        if len(loaded) >= self._slots:
+            raise LearningError(
+                f"all {self._slots} adapter slots are in use ({', '.join(loaded)}); end a "
+                "channel's try or raise engine.adapter_slots"
+            )
+
+    def kept(self) -> set[str]:
+        """Versions whose files must stay."""
+        return {*self._engine.loaded(), *self.line[-2:], *self.tries.values()}
+
+    def _needed(self) -> set[str]:
+        return {self.champion, *self.tries.values(), *self._held}
+
+    async def _swap(self, name: str, reason: str) -> None:
+        await self._store.set_champion(name, reason, self._clock())
+        self.champion = name
+        self.line = lineage(name for name, _, _ in await self._store.champions())
+
+    async def _good_before(self) -> str:
+        """The newest champion before this one that can serve, loaded; or BASE."""
+        for name in reversed(self.line[:-1]):
+            try:
+                await self._load(name)
+                return name
+            except AdapterError:
+                continue
+        return BASE
+
+    def _of_another_base(self, name: str) -> bool:
+        try:
+            return self._registry.manifest(name).base != self.base
+        except AdapterError:
+            return False
+
+
+def lineage(history: Iterable[str]) -> list[str]:
+    """Champions in the order served, without those that were rolled back; BASE is none.
+
+    >>> lineage(["v0001", "v0002", "v0003", "v0002", "v0004"])
+    ['v0001', 'v0002', 'v0004']
+    """
+    line: list[str] = []
+    for name in history:
+        if name in line:
+            del line[line.index(name) + 1 :]
+        elif name == BASE:
+            line.clear()
+        else:
+            line.append(name)
+    return line
+
+
+def _called(name: str) -> str:
+    return "the base model" if name == BASE else name

@@ -1,0 +1,312 @@
+"""The steps of one run: gather, freeze, train, judge. Each does nothing that is done already.
+
+That is what makes a run resumable: what a step leaves behind (frozen data, a published
+version, a verdict) is looked for first. The steps know the store, the disk and the engine;
+which run is next, and what a verdict leads to, is the loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from bot.config import Config, GateConfig, SftConfig
+from bot.engine.base import Engine, Job
+from bot.errors import LearningError
+from bot.learning_port import RunningStage
+from bot.store import Store
+from bot.types import Sampling
+from learning import dataset
+from learning.announcements import Announcements
+from learning.dataset import Moment
+from learning.registry import Registry
+from learning.replay import base_replies, prompts_of
+from learning.serving import Serving
+from learning.types import (
+    BaseReply,
+    Example,
+    Manifest,
+    Snapshot,
+    TrainProgress,
+    TrainResult,
+    Verdict,
+)
+from learning.votes import labels
+
+PAGE = 100
+"""Exchanges read at a time, so that the event loop gets a turn in between."""
+REPLAY, ANCHORS = 64, 32
+"""The most prompts the base answers for training and for the gate."""
+POINTS = 20
+"""Optimiser steps whose curve points are written together."""
+
+
+class Trainer(Protocol):
+    """`learning.trainer.training_job`."""
+
+    def __call__(
+        self, snapshot: Snapshot, settings: SftConfig, folder: Path, seed: int,
+        end_ids: tuple[int, ...], *, digest: str,
+    ) -> Job:
+        """A job that leaves an adapter in `folder` and yields a TrainResult last."""
+
+
+class Judge(Protocol):
+    """`learning.gate.judge`."""
+
+    async def __call__(
+        self, engine: Engine, snapshot: Snapshot, candidate: str, champion: str,
+        config: GateConfig, gates_before: int, sampling: Sampling, persona: str, seed: int,
+    ) -> Verdict:
+        """Candidate against champion, both loaded."""
+
+
+@dataclass(slots=True)
+class Track:
+    """How far a run has come, in memory and in the store."""
+
+    store: Store
+    announcements: Announcements
+    run: int
+    name: str
+    now: RunningStage = dataclasses.field(init=False)
+    _points: list[tuple[int, str, float]] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.now = RunningStage(self.run, self.name, "preparing", 0.0)
+
+    async def enter(self, stage: str, status: str, text: str) -> None:
+        """Begin a stage."""
+        await self.flush()
+        self.now = RunningStage(self.run, self.name, stage, 0.0)
+        await self.store.update_run(
+            self.run, status=status, stage=stage, progress=0.0, adapter=self.name
+        )
+        await self.announcements.tell("stage", text, run=self.run, adapter=self.name)
+
+    async def step(self, at: TrainProgress) -> None:
+        """Take note of a micro-batch; curve points once an optimiser step or a measurement."""
+        new = at.step != self.now.step or at.held_out is not None
+        self.now = dataclasses.replace(
+            self.now, progress=at.step / max(1, at.steps), eta_seconds=at.eta_seconds,
+            step=at.step, steps=at.steps, loss=at.loss,
+            held_out=self.now.held_out if at.held_out is None else at.held_out,
+        )
+        if not new:
+            return
+        self._points.append((at.step, "loss", at.loss))
+        self._points.append((at.step, "tokens_per_second", at.tokens_per_second))
+        if at.held_out is not None:
+            self._points.append((at.step, "held_out", at.held_out))
+        text = f"{self.name}: step {at.step} of {at.steps}, loss {at.loss:.3f}"
+        if at.held_out is not None:
+            text += f", held out {at.held_out:.3f}"
+        self.announcements.show(
+            text, run=self.run, adapter=self.name, progress=self.now.progress
+        )
+        if len(self._points) >= 2 * POINTS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has gathered."""
+        points, self._points = self._points, []
+        if points:
+            await self.store.add_curve_points(self.run, points)
+            await self.store.update_run(self.run, progress=self.now.progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is left of a verdict once it is in the store."""
+
+    outcome: str
+    champion: str
+    sentence: str
+
+
+class Steps:
+    """The steps, over one engine, store and data folder.
+
+    Args:
+        runs: where the frozen data of unfinished runs lies, one folder a version.
+    """
+
+    def __init__(
+        self, engine: Engine, store: Store, registry: Registry, serving: Serving,
+        config: Config, runs: Path, clock: Callable[[], datetime], train: Trainer, judge: Judge,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._registry = registry
+        self._serving = serving
+        self._config = config
+        self._runs = runs
+        self._clock = clock
+        self._train = train
+        self._judge = judge
+
+    async def gather(self) -> tuple[Example, ...]:
+        """What may be learned from now.
+
+        Raises:
+            NothingToLearn: too little; the message has the numbers.
+        """
+        settings = self._config.learning
+        votes = await self._store.current_votes()
+        rated = await asyncio.to_thread(labels, votes, settings.rater_cap)
+        wanted = {label.exchange_id for label in rated}
+        exchanges, timeline = [], []
+        newest = max(wanted, default=0)
+        for start in range(1, newest + 1, PAGE):
+            for one in await self._store.exchanges(
+                list(range(start, min(start + PAGE, newest + 1)))
+            ):
+                timeline.append(Moment(one.id, one.channel, one.time))
+                if one.id in wanted:
+                    exchanges.append(one)
+        examples = await asyncio.to_thread(
+            dataset.build_examples, rated, exchanges, timeline,
+            base=self._serving.base, private=settings.private_channels,
+        )
+        dataset.require_enough(examples, settings.min_examples)
+        return examples
+
+    async def freeze(self, track: Track) -> Snapshot:
+        """The run's data: as frozen before, or gathered, answered by the base and frozen now."""
+        folder = self._runs / track.name
+        if await asyncio.to_thread((folder / dataset.SNAPSHOT_FILE).exists):
+            snapshot = await asyncio.to_thread(dataset.read_snapshot, folder)
+            if snapshot.base != self._serving.base:
+                raise LearningError("the base model was changed during the run; start another")
+            return snapshot
+        if await asyncio.to_thread(self._registry.settled, track.name):
+            raise LearningError(f"the data {track.name} was trained on is gone; start another run")
+        await track.enter("preparing", "training", f"run {track.run}: preparing {track.name}")
+        examples = await self.gather()
+        draft = Snapshot(self._serving.base, examples, (), ())
+        learning = self._config.learning
+        liked = sum(one.liked for one in draft.of("train"))
+        share = min(learning.sft.replay, 0.9)
+        replay = min(REPLAY, round(share / (1 - share) * liked))
+        snapshot = Snapshot(
+            draft.base, examples,
+            await self._base(draft.of("train"), learning.seed, replay),
+            await self._base(draft.of("holdout"), learning.seed + REPLAY, ANCHORS),
+        )
+        await asyncio.to_thread(dataset.write_snapshot, folder, snapshot)
+        await self._store.update_run(track.run, snapshot=dataset.digest(snapshot))
+        return snapshot
+
+    async def _base(
+        self, examples: tuple[Example, ...], seed: int, limit: int
+    ) -> tuple[BaseReply, ...]:
+        sampling = self._config.sampling.settings()
+        return await base_replies(self._engine, prompts_of(examples), sampling, seed, limit)
+
+    async def train(self, track: Track, snapshot: Snapshot) -> Manifest:
+        """A published version made from the base and the snapshot."""
+        if not await asyncio.to_thread(self._registry.settled, track.name):
+            await track.enter("training", "training", f"run {track.run}: training {track.name}")
+            folder = await asyncio.to_thread(self._registry.stage, track.name)
+            result = await self._trained(track, snapshot, folder)
+            manifest = self._manifest(track, snapshot, result)
+            await asyncio.to_thread(self._registry.publish, track.name, manifest)
+        manifest = await asyncio.to_thread(self._registry.manifest, track.name)
+        if track.name not in {ref.name for ref in await self._store.adapters()}:
+            await self._store.add_adapter(
+                track.name, track.run, "candidate", manifest.base, manifest.created,
+                dict(manifest.metrics),
+            )
+        return manifest
+
+    async def _trained(self, track: Track, snapshot: Snapshot, folder: Path) -> TrainResult:
+        learning = self._config.learning
+        job = self._train(
+            snapshot, learning.sft, folder, learning.seed, self._engine.info.end_ids,
+            digest=dataset.digest(snapshot),
+        )
+        slices = self._engine.run(job)
+        try:
+            async for item in slices:
+                if isinstance(item, TrainProgress):
+                    await track.step(item)
+                elif isinstance(item, TrainResult):
+                    await track.flush()
+                    return item
+        finally:
+            close = getattr(slices, "aclose", None)
+            if close is not None:
+                await close()
+        raise LearningError(f"the training of {track.name} ended without a result")
+
+    def _manifest(self, track: Track, snapshot: Snapshot, result: TrainResult) -> Manifest:
+        learning = self._config.learning
+        seen = [one for one in snapshot.examples if one.part != "holdout"]
+        metrics = {
+            name: float(value)
+            for name, value in dataclasses.asdict(result).items() if value is not None
+        }
+        return Manifest(
+            name=track.name,
+            base=snapshot.base,
+            snapshot=dataset.digest(snapshot),
+            created=self._clock(),
+            seed=learning.seed,
+            settings=learning.sft.model_dump(),
+            metrics=metrics,
+            files={},
+            exchanges=tuple(sorted({
+                key for one in seen for key in (one.exchange_id, *one.folded)
+            })),
+        )
+
+    async def judge(self, track: Track, snapshot: Snapshot) -> Judged:
+        """The verdict on the version against the champion; durable before it is known."""
+        found = await self._store.verdict(track.name)
+        if found is not None and (
+            found["outcome"] != "promote"
+            or found["champion"] == self._serving.champion
+            or await self._serving.promoted(track.name)
+        ):
+            return Judged(found["outcome"], found["champion"], found["sentence"])
+        await track.enter("judging", "judging", f"run {track.run}: judging {track.name}")
+        await self._serving.hold(track.name)
+        learning = self._config.learning
+        earlier = await self._store.verdicts(self._serving.base)
+        verdict = await self._judge(
+            self._engine, snapshot, track.name, self._serving.champion, learning.gate,
+            sum(one["outcome"] != "shadow" for one in earlier), self._config.sampling.settings(),
+            self._config.conversation.persona, learning.seed,
+        )
+        await self._store.add_verdict(
+            track.name, verdict.champion, verdict.outcome, verdict.sentence,
+            [dataclasses.asdict(check) for check in verdict.checks], self._clock(),
+        )
+        manifest = await asyncio.to_thread(self._registry.manifest, track.name)
+        metrics = {**manifest.metrics, **verdict.metrics}
+        await self._store.update_run(track.run, metrics=metrics)
+        return Judged(verdict.outcome, verdict.champion, verdict.sentence)
+
+    async def clear(self, name: str) -> None:
+        """Throw away what a run needed only for itself: people's words do not lie around."""
+        await asyncio.to_thread(self._registry.discard, name)
+        await asyncio.to_thread(shutil.rmtree, self._runs / name, ignore_errors=True)
+
+    async def prune(self, keep: int) -> None:
+        """Remove old versions that nothing needs."""
+        await asyncio.to_thread(self._registry.prune, keep, self._serving.kept())
+
+    async def sweep(self, resumed: set[str]) -> None:
+        """At start: throw away what runs left behind that do not go on."""
+        await asyncio.to_thread(self._registry.sweep, resumed)
+        with suppress(FileNotFoundError):
+            for folder in await asyncio.to_thread(lambda: list(self._runs.iterdir())):
+                if folder.name not in resumed:
+                    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

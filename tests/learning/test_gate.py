@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bot.config import EngineConfig, GateConfig, SftConfig
+from bot.engine.local import LocalEngine
+from bot.types import BASE, Sampling
+from learning.canaries import CanaryReply, answer, read_canaries
+from learning.checks import Voted, canary_checks, conclude, votes_checks
+from learning.gate import judge
+from learning.types import Check, Snapshot, Verdict
+from tests.engine.tiny import load, make_model, plain_model
+from tests.learning.votes_of_words import END, make_snapshot, train
+
+LENIENT = GateConfig(anchor_nll_rise=1.0, kl_to_base=9.0, canaries=6, length_low=0.0)
+"""A random model knows nothing it could forget."""
+SAMPLING = Sampling(temperature=1.0, top_p=1.0, repetition_penalty=1.0, max_tokens=40)
+TASTE = make_snapshot(40, 0, 24, seed=5)
+LEARN = SftConfig(learning_rate=1e-2, epochs=10, batch=4, micro_batch=4, rank=4, alpha=8)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """A base and adapters that learned a taste, noise, and never to end."""
+    root, threads = tmp_path_factory.mktemp("gate"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    base = make_model(root / "base")
+    model = plain_model(base)
+    train(model, TASTE, root / "good", LEARN)
+    train(model, make_snapshot(40, 0, 0, seed=6, random_votes=True), root / "noise", LEARN)
+    endless = replace(
+        TASTE,
+        replay=(),
+        examples=tuple(
+            replace(one, reply_ids=one.reply_ids[:-1] * 3 + (33,)) for one in TASTE.examples
+        ),
+    )
+    train(model, endless, root / "endless", LEARN, end_ids=(33,))
+    yield {name: root / name for name in ("base", "good", "noise", "endless")}
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+async def engine(folders: dict[str, Path]) -> AsyncIterator[LocalEngine]:
+    config = EngineConfig(rows=8, adapter_rank=4)
+    engine = LocalEngine(load(folders["base"], config), config, 0.25)
+    for name in ("good", "noise", "endless"):
+        await engine.load(name, folders[name])
+    yield engine
+    await engine.close()
+
+
+async def verdict_on(
+    engine: LocalEngine, candidate: str, champion: str = BASE, snapshot: Snapshot = TASTE,
+    config: GateConfig = LENIENT, gates: int = 0,
+) -> Verdict:  # fmt: skip
+    return await judge(
+        engine, snapshot, candidate, champion, config, gates, SAMPLING, "Be kind.", seed=1
+    )
+
+
+def check(verdict: Verdict, name: str) -> Check:
+    return next(one for one in verdict.checks if one.name == name)
+
+
+async def test_a_candidate_that_learned_what_people_like_is_promoted(engine: LocalEngine) -> None:
+    verdict = await verdict_on(engine, "good", gates=4)
+    assert verdict.outcome == "promote", [one for one in verdict.checks if not one.passed]
+    assert verdict.sentence.startswith("Promoted")
+    assert check(verdict, "learned").value > 0
+    assert check(verdict, "auc").value > 0.9
+    assert verdict.metrics["champion_auc"] == 0.5
+    assert verdict.metrics["shift_liked"] > verdict.metrics["shift_disliked"]
+    assert len(verdict.samples) == 5
+    assert [one[0] for one in verdict.samples] == list(read_canaries()[:5])
+
+
+async def test_the_same_candidate_is_judged_the_same_twice(engine: LocalEngine) -> None:
+    assert await verdict_on(engine, "good") == await verdict_on(engine, "good")
+
+
+async def test_a_candidate_that_learned_noise_is_rejected(engine: LocalEngine) -> None:
+    verdict = await verdict_on(engine, "noise")
+    assert verdict.outcome == "reject"
+    assert not check(verdict, "learned").passed
+    assert "rule out luck" in verdict.sentence
+
+
+async def test_votes_at_random_promote_nothing(engine: LocalEngine) -> None:
+    random_votes = make_snapshot(0, 0, 30, seed=9, random_votes=True)
+    verdict = await verdict_on(engine, "good", snapshot=random_votes)
+    assert verdict.outcome == "reject"
+
+
+async def test_the_champion_itself_is_no_better_than_the_champion(engine: LocalEngine) -> None:
+    verdict = await verdict_on(engine, "good", "good")
+    assert verdict.outcome == "reject"
+    assert check(verdict, "learned").value == 0
+    assert [one.name for one in verdict.checks if not one.passed] == ["learned"]
+
+
+async def test_a_candidate_that_forgot_how_to_end_is_rejected(engine: LocalEngine) -> None:
+    verdict = await verdict_on(engine, "endless", "good")
+    assert verdict.outcome == "reject"
+    assert not check(verdict, "ends").passed
+    assert check(verdict, "ends").value < check(verdict, "ends").limit
+
+
+async def test_a_candidate_that_left_its_base_behind_is_rejected(engine: LocalEngine) -> None:
+    strict = LENIENT.model_copy(update={"anchor_nll_rise": 0.0, "kl_to_base": 0.001})
+    verdict = await verdict_on(engine, "good", config=strict)
+    assert verdict.outcome == "reject"
+    assert not check(verdict, "kl_to_base").passed
+    assert check(verdict, "kl_to_base").value == verdict.metrics["anchor_kl"] > 0.001
+
+
+@pytest.mark.parametrize("items", [0, 8])
+async def test_too_few_votes_to_judge_by_give_a_shadow(engine: LocalEngine, items: int) -> None:
+    few = replace(TASTE, examples=TASTE.of("train") + TASTE.of("holdout")[:items])
+    verdict = await verdict_on(engine, "good", snapshot=few)
+    assert verdict.outcome == "shadow"
+    assert f"{items} were kept" in verdict.sentence
+    assert check(verdict, "ends").passed
+
+
+async def test_without_dislikes_there_is_nothing_to_tell_apart(engine: LocalEngine) -> None:
+    only = replace(TASTE, examples=tuple(one for one in TASTE.examples if one.liked))
+    assert (await verdict_on(engine, "good", snapshot=only)).outcome == "shadow"
+
+
+async def test_without_replies_of_the_base_nothing_is_promoted(engine: LocalEngine) -> None:
+    verdict = await verdict_on(engine, "good", snapshot=replace(TASTE, anchors=()))
+    assert verdict.outcome == "reject"
+    assert [one.name for one in verdict.checks if not one.passed] == ["anchors"]
+
+
+async def test_a_canary_is_drawn_with_its_own_seed_and_ends_with_the_end(
+    engine: LocalEngine,
+) -> None:
+    prompts = read_canaries()[:9]
+    ask = {"persona": "Be kind.", "sampling": SAMPLING}
+    one = await answer(engine, "good", prompts, seed=4, **ask)  # type: ignore[arg-type]  # as named
+    two = await answer(engine, "good", prompts[3:], seed=7, **ask)  # type: ignore[arg-type]  # as named
+    assert one[3:] == two
+    assert [reply.prompt for reply in one] == list(prompts)
+    assert all(END not in reply.ids for reply in one)
+    assert all(reply.ended == (len(reply.ids) < SAMPLING.max_tokens) for reply in one)
+
+
+def test_there_are_thirty_two_different_canaries() -> None:
+    assert len(set(read_canaries())) == 32
+
+
+def said(lengths: Sequence[int], *, ended: bool = True, loop: bool = False) -> list[CanaryReply]:
+    """Replies of given lengths, all of different words or of one phrase over and over."""
+    replies, word = [], 0
+    for length in lengths:
+        ids = tuple(word + (i % 4 if loop else i) for i in range(length))
+        word += length
+        replies.append(CanaryReply("hello", "", ids, ended))
+    return replies
+
+
+def failed(ours: list[CanaryReply], theirs: list[CanaryReply], liked: float = 0.0) -> list[str]:
+    checks = canary_checks(ours, theirs, liked, GateConfig())
+    return [one.name for one in checks if not one.passed]
+
+
+def test_a_taste_for_short_replies_may_become_short_and_mere_shrinking_may_not() -> None:
+    assert failed(said([5] * 32), said([20] * 32), liked=5.0) == []
+    assert failed(said([5] * 32), said([20] * 32), liked=19.0) == ["length"]
+    assert failed(said([2] * 32), said([20] * 32), liked=5.0) == ["length"]
+    assert failed(said([30] * 32), said([15] * 32), liked=25.0) == []
+    assert failed(said([30] * 32), said([15] * 32), liked=16.0) == ["length"]
+
+
+def test_looping_sameness_and_not_ending_fail_each_by_its_name() -> None:
+    champion = said([20] * 32)
+    assert failed(champion, champion) == []
+    assert failed(said([20] * 32, loop=True), champion) == ["variety", "repetition"]
+    assert failed([said([20])[0]] * 32, champion) == ["variety"]
+    assert failed(said([20] * 32, ended=False), champion) == ["ends"]
+    two_late = said([20] * 30) + said([20] * 2, ended=False)
+    assert "ends" in failed(two_late, champion)
+    assert "ends" not in failed(said([20] * 31) + said([20], ended=False), champion)
+
+
+def test_a_champion_that_never_repeats_itself_leaves_room_for_one_repetition() -> None:
+    once = [CanaryReply("hello", "", (1, 2, 3, 4, 1, 2, 3, 4), True), *said([20] * 31)]
+    assert "repetition" not in failed(once, said([20] * 32))
+
+
+def votes(up: float, down: float, count: int, spread: float = 0.05) -> list[Voted]:
+    """Alternating votes whose replies moved by `up` where liked, by `down` where not."""
+    return [
+        Voted(
+            n % 2 == 0, f"c{n}", -2.0 + (up if n % 2 == 0 else down) + spread * (n % 3 - 1), -2, -2
+        )
+        for n in range(count)
+    ]
+
+
+def test_a_candidate_merely_sharper_everywhere_has_learned_nothing() -> None:
+    learned, *rest = votes_checks(votes(0.5, 0.5, 24), GateConfig(), 0)
+    assert not learned.passed
+    assert rest[0].passed
+
+
+def test_liked_replies_must_not_be_given_up() -> None:
+    learned, liked, _ = votes_checks(votes(-0.1, -0.9, 24), GateConfig(), 0)
+    assert learned.passed
+    assert not liked.passed
+
+
+def test_the_more_gates_there_were_the_more_it_takes() -> None:
+    bounds = [votes_checks(votes(0.3, 0.1, 12), GateConfig(), k)[0].value for k in range(6)]
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[0] > bounds[5]
+
+
+def test_raters_are_the_independent_opinions_from_twenty_on(tmp_path: Path) -> None:
+    from learning.gate import _clusters
+
+    few = list(TASTE.of("holdout"))
+    assert _clusters(few) == [one.conversation for one in few]
+    many = [replace(one, raters=(f"rater {n}",)) for n, one in enumerate(few)]
+    assert _clusters(many) == [f"rater {n}" for n in range(24)]
+
+
+def test_the_first_failed_check_is_the_sentence() -> None:
+    checks = votes_checks(votes(0.0, 0.0, 24), GateConfig(), 0)
+    outcome, sentence = conclude(votes(0.0, 0.0, 24), checks, GateConfig())
+    assert outcome == "reject"
+    assert sentence == f"Rejected: {checks[0].reason}"
