@@ -23,7 +23,7 @@ from bot.commands import Commands
 from bot.config import Config
 from bot.conversation import Conversation
 from bot.engine.base import Engine
-from bot.errors import RapportError, StoreError
+from bot.errors import AdapterError, RapportError, StoreError
 from bot.learning_port import EventKind, LearningEvent
 from bot.lock import data_lock, make_folder
 from bot.logs import logging_to, quiet_libraries
@@ -57,9 +57,13 @@ class App:
     conversation: Conversation
     commands: Commands
     pending: PendingRuns
+    opening: tuple[LearningEvent, ...] = ()
+    """What the learning half had to tell while it was opened, when nobody could listen."""
 
     def listen(self, show: Callable[[Notice], None]) -> Callable[[], None]:
-        """Call `show` with what happens by itself; returns what ends that."""
+        """Call `show` with what opening brought and what happens by itself; returns its end."""
+        for event in self.opening:
+            show(as_notice(event))
         return self.learning.listen(lambda event: show(as_notice(event)))
 
     async def settled(self) -> None:
@@ -105,7 +109,8 @@ async def open_app(config: Config, data: Path) -> AsyncIterator[App]:
         store = await stack.enter_async_context(await Store.open(data))
         engine = await _open_engine(config)
         stack.push_async_callback(engine.close)
-        learning = await _open_learning(config, data, store, engine)
+        opening: list[LearningEvent] = []
+        learning = await _open_learning(config, data, store, engine, opening.append)
         pending = PendingRuns()
         learning.listen(pending.hear)
         conversation = Conversation(
@@ -120,7 +125,8 @@ async def open_app(config: Config, data: Path) -> AsyncIterator[App]:
                 background = tasks.create_task(learning.run(), name="learning")
                 try:
                     yield App(
-                        config, data, store, engine, learning, conversation, commands, pending
+                        config, data, store, engine, learning, conversation, commands, pending,
+                        tuple(opening),
                     )
                 finally:
                     background.cancel()
@@ -139,12 +145,16 @@ async def _open_engine(config: Config) -> Engine:
 
 
 async def _open_learning(
-    config: Config, data: Path, store: Store, engine: Engine
+    config: Config, data: Path, store: Store, engine: Engine,
+    hear: Callable[[LearningEvent], None],
 ) -> LearningLoop:
+    """The learning half, recovered; `hear` is told what that brought to light."""
     from learning.loop import LearningLoop
 
     loop = LearningLoop(engine, store, registry_in(data), config, data)
+    unlisten = loop.listen(hear)
     await loop.recover()
+    unlisten()
     return loop
 
 
@@ -192,13 +202,15 @@ async def promote_adapter(data: Path, name: str) -> None:
 
     Raises:
         StoreError: the bot is running on this folder, or the version is unknown.
-        AdapterError: its files are missing or damaged.
+        AdapterError: its files are missing or damaged, or it was never judged.
     """
     registry = registry_in(data)
     with data_lock(data):
         async with open_store(data) as store:
             manifest = await asyncio.to_thread(registry.manifest, name)
             await asyncio.to_thread(registry.verify, name, manifest.base)
+            if await store.verdict(name) is None:
+                raise AdapterError(f"{name} is not judged yet; nothing serves without a verdict")
             await store.set_champion(name, "promoted by the operator", datetime.now(UTC))
 
 
@@ -208,10 +220,13 @@ async def prune_adapters(config: Config, data: Path, keep: int | None) -> list[s
     Raises:
         StoreError: the bot is running on this folder.
     """
+    from learning.serving import lineage
+
     with data_lock(data):
         async with open_store(data) as store:
             tried = (await store.channel_adapters()).values()
-            protected = {await store.champion(), *tried}
+            line = lineage(name for name, _, _ in await store.champions())
+            protected = {*line[-2:], *tried}
         number = keep or config.learning.keep_versions
         return await asyncio.to_thread(registry_in(data).prune, number, protected)
 

@@ -154,7 +154,7 @@ def rollback(config_file: Path | None, data: Path, version: str | None) -> None:
 @click.option("--keep", type=click.IntRange(1), metavar="N",
               help="How many to keep (default: learning.keep_versions).")
 def prune(config_file: Path | None, data: Path, keep: int | None) -> None:
-    """Remove the files of old versions; what serves and what channels try stays.
+    """Remove old versions' files; what serves, the one before it and what channels try stay.
 
     Their verdicts and votes remain in the database. The bot must not be running.
     """
@@ -216,8 +216,9 @@ def export(config_file: Path | None, data: Path, form: str, out: Path | None) ->
 @config_option
 @data_option
 @click.option("--rater", required=True, metavar="FILE.py",
-              type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="A Python file that defines how people vote; learning/raters has examples.")
+              type=click.Path(dir_okay=False, path_type=Path),
+              help="A Python file that defines how people vote, or the name of one that ships: "
+                   "short_replies, asks_back or noisy.")
 @click.option("--prompts", metavar="FILE",
               type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="What people say, one a line (default: the built-in everyday prompts).")

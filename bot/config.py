@@ -57,7 +57,7 @@ class SamplingConfig(Section):
     temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.8
     top_k: Count = 0
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
-    repetition_penalty: Annotated[float, Field(ge=1.0, le=2.0)] = 1.1
+    repetition_penalty: Annotated[float, Field(ge=1.0, le=2.0)] = 1.0
     max_tokens: Positive = 120
 
     def settings(self, seed: int | None = None) -> Sampling:
@@ -126,7 +126,6 @@ class LearningConfig(Section):
     min_examples: Positive = 4
     seed: int = 0
     keep_versions: Positive = 8
-    tensorboard: bool = False
     sft: SftConfig = SftConfig()
     gate: GateConfig = GateConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -168,9 +167,15 @@ def load_config(path: Path | None = None) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     try:
-        return Config.model_validate(data)
+        config = Config.model_validate(data)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
+    rank, room = config.learning.sft.rank, config.engine.adapter_rank
+    if rank > room:
+        raise ConfigError(
+            f"{path}: learning.sft.rank is {rank}, but engine.adapter_rank has room for {room} only"
+        )
+    return config
 
 
 def _explain(error: ValidationError) -> str:

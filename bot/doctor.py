@@ -7,6 +7,7 @@ but what opening does: making the data folder and bringing the database up to da
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,9 @@ async def examine(config_file: Path | None, data: Path) -> list[Finding]:
     findings = []
     try:
         config = load_config(config_file)
-        where = str(config_file) if config_file else "config.toml, or defaults without one"
-        findings.append(Finding("configuration", True, where))
+        named = config_file or os.environ.get("RAPPORT_CONFIG")
+        where = named or "config.toml, or defaults without one"
+        findings.append(Finding("configuration", True, str(where)))
     except RapportError as error:
         config = Config()
         findings.append(Finding("configuration", False, str(error),

@@ -63,7 +63,7 @@ class Sampling:
     temperature: float = 0.8
     top_k: int = 0
     top_p: float = 0.95
-    repetition_penalty: float = 1.1
+    repetition_penalty: float = 1.0
     max_tokens: int = 120
     seed: int | None = None
 

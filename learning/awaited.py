@@ -32,29 +32,44 @@ async def train_once(
 ) -> Outcome:
     """Ask for a run and wait until it has ended; `progress` hears its shares from 0 to 1.
 
-    Too few votes are an outcome, not an error.
+    Where a run that was interrupted goes on, that one is waited for instead of a new one. Too
+    few votes are an outcome, not an error.
 
     Raises:
         LearningError: the run failed or was cancelled.
     """
-    ended: asyncio.Future[LearningEvent] = asyncio.get_running_loop().create_future()
+    ended: asyncio.Queue[LearningEvent] = asyncio.Queue()
+    asked: int | None = None
 
     def hear(event: LearningEvent) -> None:
+        nonlocal asked
         if event.kind == "progress":
             progress(event.progress)
-        elif event.kind in _LAST and not ended.done():
-            ended.set_result(event)
+        elif event.kind == "queued":
+            asked = event.run
+        elif event.kind in _LAST:
+            ended.put_nowait(event)
 
-    before = len(await store.verdicts())
     unlisten = learning.listen(hear)
     try:
-        await learning.retrain()
-        last = await ended
+        if not await _taken_up(learning, store):
+            await learning.retrain()
+        last = await ended.get()
+        while asked is not None and last.run != asked:  # one that was on before
+            last = await ended.get()
     except NothingToLearn as error:
         return Outcome(None, str(error))
     finally:
         unlisten()
     if last.kind != "finished":
         raise LearningError(f"the learning run {last.kind}: {last.text}")
-    new = (await store.verdicts())[before:]
-    return Outcome(new[-1]["outcome"], new[-1]["sentence"]) if new else Outcome(None, last.text)
+    found = await store.verdict(last.adapter)
+    return Outcome(found["outcome"], found["sentence"]) if found else Outcome(None, last.text)
+
+
+async def _taken_up(learning: Learning, store: Store) -> bool:
+    """Whether a run that an earlier process began goes on in this one."""
+    unfinished = await store.unfinished_runs()
+    status = await learning.status()
+    on = status.running is not None or status.queued
+    return bool(unfinished) and on and not status.paused

@@ -77,8 +77,11 @@ async def answer(
                         "the persona; shorten conversation.persona"
                     ) from error
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(place, prompt)) for place, prompt in enumerate(prompts)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(place, prompt)) for place, prompt in enumerate(prompts)]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
 
 

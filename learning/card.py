@@ -123,7 +123,7 @@ a person happened to say there, and say little about quality.
 ## Thirty openers
 
 Fixed before training; the first sampled reply to each, as it came (seed {SEED}, temperature
-0.8, top-p 0.95, repetition penalty 1.1). {ended:.1%} of the replies to them over five seeds
+0.8, top-p 0.95). {ended:.1%} of the replies to them over five seeds
 end by themselves.
 
 | opener | reply |

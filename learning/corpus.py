@@ -67,10 +67,13 @@ def read_corpus(data: Path) -> list[Dialogue]:
         DataError: nothing to train on was found, or a file is malformed.
     """
     dialogues = [*read_everyday(EVERYDAY)]
-    for path in sorted(data.glob("self_dialogue/*.jsonl.xz")):
-        dialogues += read_self_dialogue(path)
-    for path in sorted(data.glob("synthetic_persona/*.csv.xz")):
-        dialogues += read_persona(path)
+    files = [(path, read_self_dialogue) for path in sorted(data.glob("self_dialogue/*.jsonl.xz"))]
+    files += [(path, read_persona) for path in sorted(data.glob("synthetic_persona/*.csv.xz"))]
+    for path, read in files:
+        try:
+            dialogues += read(path)
+        except (OSError, EOFError, ValueError, KeyError, TypeError, lzma.LZMAError, csv.Error) as e:
+            raise DataError(f"{path} cannot be read ({type(e).__name__}: {e})") from e
     if not any(d.source != "everyday" for d in dialogues):
         raise DataError(
             f"{data} holds neither self_dialogue/*.jsonl.xz nor synthetic_persona/*.csv.xz; "

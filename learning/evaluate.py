@@ -67,7 +67,7 @@ class Speaker:
             )
             output: Any = self.model.generate(
                 **inputs, do_sample=True, temperature=0.8, top_p=0.95, top_k=0,
-                repetition_penalty=1.1, max_new_tokens=max_tokens,
+                max_new_tokens=max_tokens,
             )
             new = output[:, inputs["input_ids"].shape[1] :]
             for conversation, ids in zip(batch, new, strict=True):

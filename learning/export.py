@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TextIO, get_args
 
 from bot.errors import DataError
-from bot.types import Exchange, Turn, Vote
+from bot.types import Exchange, Turn, Vote, last_user_text
 from learning.votes import labels, standing
 
 Format = Literal["sft", "kto", "dpo", "csv"]
@@ -119,7 +119,7 @@ def _write_table(votes: Sequence[Vote], public: Mapping[int, Exchange], out: Tex
         if exchange is None:
             continue
         key = exchange.channel
-        asked = next((turn.content for turn in reversed(exchange.prompt)), "")
+        asked = last_user_text(exchange.prompt)
         writer.writerow(_plain(value) for value in (
             exchange.id, exchange.time.isoformat(), key.platform, key.guild, key.channel,
             exchange.adapter, vote.rater, vote.value, vote.source, asked, exchange.reply,

@@ -80,8 +80,13 @@ async def _scores(
     engine: Engine, snapshot: Snapshot, candidate: str, champion: str
 ) -> tuple[list[Voted], Anchored | None]:
     """Candidate, champion and base over hold-out and anchors, in one call."""
-    examples = [one for one in snapshot.of("holdout") if one.reply_ids]
-    anchors = [one for one in snapshot.anchors if one.reply_ids]
+    def measurable(one: Example | BaseReply) -> bool:
+        # A vote may be older than a smaller engine.context.
+        length = len(one.prompt_ids) + len(one.reply_ids)
+        return bool(one.reply_ids) and length <= engine.info.context
+
+    examples = [one for one in snapshot.of("holdout") if measurable(one)]
+    anchors = [one for one in snapshot.anchors if measurable(one)]
     names = list(dict.fromkeys((candidate, champion, BASE)))
     measured: list[Example | BaseReply] = [*examples, *anchors]
     items = [ScoreItem(one.prompt_ids, one.reply_ids, name) for one in measured for name in names]

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bot.config import Config
 from bot.engine.base import Engine
-from bot.errors import EngineClosed, LearningError, NothingToLearn, RapportError
+from bot.errors import EngineClosed, LearningError, RapportError
 from bot.learning_port import EventKind, LearningEvent, LearningStatus
 from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey, Vote
@@ -132,7 +132,7 @@ class LearningLoop:
         trigger, self._due, self._tried = self._due, "", self._clock()
         try:
             await self._request(trigger)
-        except NothingToLearn as error:
+        except RapportError as error:
             log.info("no run by %s: %s", trigger, error)
 
     async def _learn(self, track: Track) -> Judged:
@@ -159,10 +159,11 @@ class LearningLoop:
 
     async def _attempt(self, waiting: _Waiting) -> None:
         """Carry out one run; whatever goes wrong ends the run, never the loop."""
-        name = waiting.name or await self._store.next_version()
-        track = self._track = Track(self._store, self._announcements, waiting.id, name)
-        self._task, self._giving_up = asyncio.current_task(), False
+        self._giving_up = False
         try:
+            name = waiting.name or await self._store.next_version()
+            track = self._track = Track(self._store, self._announcements, waiting.id, name)
+            self._task = asyncio.current_task()
             status, message = await self._outcome(track, waiting.starts)
             self._task = None
             await track.flush()

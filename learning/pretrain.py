@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from bot.errors import ConfigError
 from learning.corpus import SYSTEM_PROMPTS, Dialogue, Split, read_corpus
 from learning.muon import Muon
 from learning.packing import Stream, train_tokenizer
@@ -49,7 +50,7 @@ class PretrainSettings:
     weight_decay: float = 0.05
     warmup: float = 0.02
     everyday_first: float = 0.25
-    everyday_last: float = 0.75
+    everyday_last: float = 0.90
     checkpoint_minutes: float = 10.0
     seed: int = 0
     tensorboard: bool = False
@@ -277,7 +278,10 @@ def held_out_losses(
 
 def write_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Save weights in bf16 safetensors beside the tokenizer; the training copy stays as it is."""
-    state = {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
+    # The head is the embedding; once converted they would be two tensors, and both be written.
+    state = {
+        k: v.to(torch.bfloat16) for k, v in model.state_dict().items() if k != "lm_head.weight"
+    }
     model.save_pretrained(out, state_dict=state)
     # save_pretrained writes down the dtype of the copy in training.
     model.config.dtype = torch.bfloat16
@@ -286,6 +290,10 @@ def write_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out
 
 
 def _tensorboard(out: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "--tensorboard needs the package tensorboard: pip install 'rapport-bot[tensorboard]'"
+        ) from error
     return SummaryWriter(str(out / "tensorboard"))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.engine.base import Engine, Request
-from bot.errors import Busy, PromptTooLong
+from bot.errors import Busy, EngineClosed, PromptTooLong
 from bot.types import BASE, Sampling
 from learning.types import BaseReply, Example
 
@@ -44,11 +44,14 @@ async def base_replies(
                 except PromptTooLong:
                     return None
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(answer(place, prompt))
-            for place, prompt in enumerate(prompts[:limit])
-        ]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(answer(place, prompt))
+                for place, prompt in enumerate(prompts[:limit])
+            ]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     replies = (task.result() for task in tasks)
     return tuple(reply for reply in replies if reply is not None)
 
@@ -65,4 +68,6 @@ async def _reply(engine: Engine, request: Request) -> BaseReply | None:
         close = getattr(stream, "aclose", None)
         if close is not None:
             await close()
+    if finish == "cancelled":  # nobody but a closing engine does that: the run goes on later
+        raise EngineClosed("the engine closed before the base had answered")
     return BaseReply(tuple(request.prompt_ids), tuple(ids)) if finish == "stop" and ids else None

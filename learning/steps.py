@@ -25,7 +25,6 @@ from bot.store import Store
 from bot.types import Sampling
 from learning import dataset
 from learning.announcements import Announcements
-from learning.dataset import Moment
 from learning.registry import Registry
 from learning.replay import base_replies, prompts_of
 from learning.serving import Serving
@@ -161,16 +160,11 @@ class Steps:
         settings = self._config.learning
         votes = await self._store.current_votes()
         rated = await asyncio.to_thread(labels, votes, settings.rater_cap)
-        wanted = {label.exchange_id for label in rated}
-        exchanges, timeline = [], []
-        newest = max(wanted, default=0)
-        for start in range(1, newest + 1, PAGE):
-            for one in await self._store.exchanges(
-                list(range(start, min(start + PAGE, newest + 1)))
-            ):
-                timeline.append(Moment(one.id, one.channel, one.time))
-                if one.id in wanted:
-                    exchanges.append(one)
+        wanted = sorted({label.exchange_id for label in rated})
+        timeline = await self._store.moments(max(wanted, default=0))
+        exchanges = []
+        for start in range(0, len(wanted), PAGE):
+            exchanges += await self._store.exchanges(wanted[start : start + PAGE])
         examples = await asyncio.to_thread(
             dataset.build_examples, rated, exchanges, timeline,
             base=self._serving.base, private=settings.private_channels,
@@ -201,7 +195,8 @@ class Steps:
             await self._base(draft.of("holdout"), learning.seed + REPLAY, ANCHORS),
         )
         await asyncio.to_thread(dataset.write_snapshot, folder, snapshot)
-        await self._store.update_run(track.run, snapshot=dataset.digest(snapshot))
+        found = await asyncio.to_thread(dataset.digest, snapshot)
+        await self._store.update_run(track.run, snapshot=found)
         return snapshot
 
     async def _base(
@@ -216,7 +211,7 @@ class Steps:
             await track.enter("training", "training", f"run {track.run}: training {track.name}")
             folder = await asyncio.to_thread(self._registry.stage, track.name)
             result = await self._trained(track, snapshot, folder)
-            manifest = self._manifest(track, snapshot, result)
+            manifest = await asyncio.to_thread(self._manifest, track, snapshot, result)
             await asyncio.to_thread(self._registry.publish, track.name, manifest)
         manifest = await asyncio.to_thread(self._registry.manifest, track.name)
         if track.name not in {ref.name for ref in await self._store.adapters()}:
@@ -230,7 +225,7 @@ class Steps:
         learning = self._config.learning
         job = self._train(
             snapshot, learning.sft, folder, learning.seed, self._engine.info.end_ids,
-            digest=dataset.digest(snapshot),
+            digest=await asyncio.to_thread(dataset.digest, snapshot),
         )
         slices = self._engine.run(job)
         try:

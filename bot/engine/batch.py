@@ -137,13 +137,12 @@ class Batch:
                 self._take_off(place)
         return gone
 
-    def fail(self, error: Exception) -> list[Row]:
+    def fail(self, error: Exception) -> None:
         """End all rows with an error and forget them, when even `sweep` cannot be trusted."""
         gone, self.rows, self.ready, self._settings = self.rows, [], 0, None
         self._fail(gone, error)
-        for place in range(len(gone)):
+        for place in range(self.size):
             self._cache.clear_row(place)
-        return gone
 
     def _forward(self, first: int, group: Sequence[Row], counts: Sequence[int]) -> Tensor:
         """Pass each row's next `counts` tokens; logits after its last, ``[m, vocabulary]``.

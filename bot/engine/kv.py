@@ -97,15 +97,17 @@ class PackedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transfor
         return self.keys, self.values
 
     def grow(self, capacity: int) -> None:
-        """Make room for `capacity` positions in every row, keeping what is there."""
-        old, self.capacity = self.capacity, capacity
-        if not self.is_initialized:
-            return
-        keys, values = self.tensors()
-        self.keys = self._arena(keys.shape[2], keys.shape[3], keys)
-        self.values = self._arena(values.shape[2], values.shape[3], values)
-        self.keys[:, :old] = keys
-        self.values[:, :old] = values
+        """Make room for `capacity` positions in every row, keeping what is there.
+
+        When there is no memory for it, nothing has changed.
+        """
+        if self.is_initialized:
+            old = self.tensors()
+            new = [t.new_zeros(self.rows, capacity, *t.shape[2:]) for t in old]
+            for source, target in zip(old, new, strict=True):
+                target[:, : self.capacity] = source
+            self.keys, self.values = new
+        self.capacity = capacity
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Length and offset of what is read, for models that build a mask themselves."""
@@ -137,7 +139,7 @@ class PackedCache(Cache):
     @property
     def capacity(self) -> int:
         """Positions every row can hold now."""
-        return self.packed[0].capacity
+        return min(layer.capacity for layer in self.packed)
 
     def aim(self, window: Window | None) -> None:
         """Say what the next forward pass writes and reads."""
@@ -152,7 +154,8 @@ class PackedCache(Cache):
         if capacity != self.capacity:
             capacity = max(length, min(capacity, self._limit))
             for layer in self.packed:
-                layer.grow(capacity)
+                if layer.capacity < capacity:
+                    layer.grow(capacity)
 
     def copy_row(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of a row onto another."""

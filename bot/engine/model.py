@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -57,7 +58,7 @@ def load_model(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
     Raises:
         ModelError: not there, damaged, or not of a kind the engine serves.
     """
-    threads = config.threads or len(os.sched_getaffinity(0))
+    threads = config.threads or usable_cores()
     torch.set_num_threads(threads)
     source = resolve(config.name)
     try:
@@ -76,7 +77,9 @@ def load_model(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
             model.train(False)
             agrees = agrees_with_plain_forward(model)
             fingerprint = _fingerprint(files, weights.result(), template)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (
+        OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError
+    ) as error:  # fmt: skip
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ModelError(f"cannot load the model {config.name}: {reason}") from error
     if not agrees:
@@ -86,6 +89,13 @@ def load_model(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
         )
     info = _describe(config.name, fingerprint, model, template, engine)
     return LoadedModel(model, template, info, threads)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on; where the system does not say (macOS), all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def resolve(name: str) -> str:

@@ -186,8 +186,7 @@ class Worker:
                     self._step()
                 except Exception as error:
                     log.exception("an engine step failed; its replies end with an error")
-                    self._retire(self._batch.fail(error))
-                    self.outgoing.flush()
+                    self._recover(error)
         except BaseException:
             log.critical("the engine's thread has fallen", exc_info=True)
             raise
@@ -226,6 +225,16 @@ class Worker:
             if served > SLOW_STEP:
                 log.warning("an engine step of %d replies took %.0f s", self._batch.size, served)
         self._background.advance(busy, served)
+        self.outgoing.flush()
+
+    def _recover(self, error: Exception) -> None:
+        """End what ran in a failed step, rows that it took off but did not count out too."""
+        # The arena is made of inference tensors, which nothing may write to outside.
+        with torch.inference_mode():
+            self._batch.fail(error)
+            with self.wake:
+                gone = [row for row in self._live if row.finished]
+            self._retire(gone)
         self.outgoing.flush()
 
     def _obey(self) -> None:
@@ -272,7 +281,8 @@ class Worker:
             self._reply_tokens += timings.reply_tokens
             self._prompt_tokens += timings.prompt_tokens
             self._reused += timings.reused_tokens
-            self._mean_reply += 0.1 * (timings.total - timings.queued - self._mean_reply)
+            if timings.reply_tokens:
+                self._mean_reply += 0.1 * (timings.total - timings.queued - self._mean_reply)
         self.drop_drained()
 
     def _shut_down(self) -> None:

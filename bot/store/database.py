@@ -66,14 +66,16 @@ def translated(what: str = "the database") -> Iterator[None]:
 def reading_engine(file: Path) -> AsyncEngine:
     """Connections that cannot write; each use is one consistent snapshot."""
     url = URL.create("sqlite+aiosqlite", database=str(file))
-    engine = create_async_engine(url, pool_size=READERS, max_overflow=0)
+    engine = create_async_engine(url, pool_size=READERS, max_overflow=0, hide_parameters=True)
     _prepare(engine.sync_engine, "BEGIN", "PRAGMA query_only=ON")
     return engine
 
 
 def writing_engine(file: Path) -> Engine:
     """The one connection that writes; it takes the write lock when it begins."""
-    engine = create_engine(URL.create("sqlite", database=str(file)), pool_size=1, max_overflow=0)
+    url = URL.create("sqlite", database=str(file))
+    # Parameters are people's words: they do not belong in errors, which are logged.
+    engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
     _prepare(engine, "BEGIN IMMEDIATE")
     return engine
 

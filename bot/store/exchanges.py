@@ -23,6 +23,7 @@ from bot.store.conversations import (
     newest_message,
 )
 from bot.store.schema import channels, exchange_authors, exchange_platform_ids, exchanges
+from bot.store.values import Moment
 from bot.types import ChannelKey, Exchange, Sampling, Timings, Turn
 
 CHUNK = 500
@@ -112,6 +113,19 @@ class Exchanges(Access):
             return [found[key] for key in ids if key in found]
 
         return await self._read(read)
+
+    async def moments(self, upto: int) -> list[Moment]:
+        """When and where every exchange up to an id took place, by id."""
+        rows = await self._rows(
+            select(
+                exchanges.c.id, exchanges.c.time,
+                channels.c.platform, channels.c.guild, channels.c.channel,
+            )
+            .join(channels, channels.c.id == exchanges.c.channel_id)
+            .where(exchanges.c.id <= upto)
+            .order_by(exchanges.c.id)
+        )  # fmt: skip
+        return [Moment(row.id, channel_key(row), row.time) for row in rows]
 
     async def count_exchanges(self) -> int:
         """How many there are."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from bot.types import ChannelKey
+
 
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
@@ -22,6 +24,15 @@ class StoredTurn:
     exchange_id: int | None
     """The exchange that the reply belongs to; None for a person's message."""
     author_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When and where an exchange took place: what conversations are cut from."""
+
+    exchange_id: int
+    channel: ChannelKey
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ def adapters(
 async def start() -> AsyncIterator[Start]:
     """Starts engines and closes them at the end; no thread is left behind."""
     engines: list[LocalEngine] = []
+    before = _engine_threads()
 
     def make(folder: Path, *, share: float = 0.25, **settings: object) -> LocalEngine:
         config = EngineConfig(**{"rows": 8, "adapter_rank": 8, **settings})  # type: ignore[arg-type]  # tests pass any setting
@@ -59,7 +60,11 @@ async def start() -> AsyncIterator[Start]:
     yield make
     for engine in engines:
         await engine.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "engine"]
+    assert _engine_threads() == before
+
+
+def _engine_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "engine"}
 
 
 @pytest.fixture(params=KINDS)

@@ -8,9 +8,9 @@ import pytest
 
 from bot.engine.base import Delta, Request
 from bot.errors import Busy, LearningError, NothingToLearn
+from bot.store import Moment
 from bot.types import BASE, ChannelKey, Exchange, Sampling
 from learning.dataset import (
-    Moment,
     build_examples,
     digest,
     part_of,

@@ -1,0 +1,50 @@
+# Everything a newcomer needs, with nothing but python3 (3.11 or newer) on the machine.
+# The environment lies in .venv and holds exactly what requirements.lock names.
+
+PYTHON ?= python3
+PYTEST ?=
+BENCH ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench clean
+
+# The built-in model needs no download: whatever reaches for one here is a mistake.
+demo test bench: export HF_HUB_OFFLINE := 1
+demo test bench: export TRANSFORMERS_OFFLINE := 1
+
+help: ## List what make can do
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(READY) ## Talk to the built-in model, vote, and watch it learn
+	@$(BIN)/rapport demo
+
+test: $(READY) ## Run every test; PYTEST="-k gate" passes arguments on
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(READY) ## Check the style with ruff
+	@$(BIN)/ruff check .
+
+types: $(READY) ## Check the types with mypy
+	@$(BIN)/mypy
+
+bench: $(READY) ## Measure the engine beside generate(); BENCH="--channels 1 16" passes arguments on
+	@$(BIN)/python -m benchmarks.engine $(BENCH)
+
+clean: ## Remove the environment and the caches; conversations, votes and adapters stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist
+	@find bot learning tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installing the lock first and the project without dependencies leaves pip nothing to
+# choose: no loose range is resolved, and nothing is built in an environment of its own.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Rapport needs Python 3.11 or newer; $(PYTHON) is {sys.version.split()[0]}. Try: make PYTHON=python3.12")'
+	@echo "Making the environment in .venv"
+	@$(PYTHON) -m venv .venv
+	@echo "Installing $$(grep -c == requirements.lock) packages from requirements.lock (PyTorch is large: a few minutes)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+	@echo "The environment is ready"

@@ -1,0 +1,1 @@
+"""Measurements: each script compares Rapport with a peer in the same run."""
