@@ -18,7 +18,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +164,10 @@ async def main(arguments: argparse.Namespace) -> None:
     model = ModelConfig(name=arguments.model, dtype="float32", threads=arguments.threads)
     config = EngineConfig(rows=max(arguments.channels), queue=max(arguments.channels))
     loaded = load_model(model, config)
-    # A reply of random prompts may end at once; nobody ends before its allowance here.
+    # Random prompts may be answered by an end mark at once; here nobody ends early.
     loaded.model.generation_config.eos_token_id = None
-    served = load_model(model, config)
-    endless = LoadedModel(
-        served.model, served.template, without_ends(served), served.threads
-    )
+    endless = replace(loaded, info=replace(loaded.info, end_ids=()))
+    # One model for both: the peers take turns, and never run it at the same time.
     engine = LocalEngine(endless, config, share=0.25)
     try:
         peers = {"rapport": engine_peer(engine), "generate": generate_peer(loaded)}
@@ -184,13 +182,6 @@ async def main(arguments: argparse.Namespace) -> None:
         )
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(one) for one in rows], indent=2) + "\n")
-
-
-def without_ends(loaded: LoadedModel) -> Any:
-    """The model's description with no token that ends a reply."""
-    from dataclasses import replace
-
-    return replace(loaded.info, end_ids=())
 
 
 def parse() -> argparse.Namespace:
