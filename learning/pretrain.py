@@ -54,7 +54,7 @@ class PretrainSettings:
     weight_decay: float = 0.05
     warmup: float = 0.02
     everyday_first: float = 0.25
-    everyday_last: float = 0.50
+    everyday_last: float = 0.70
     token_dropout: float = 0.1
     checkpoint_minutes: float = 10.0
     seed: int = 0
