@@ -7,6 +7,7 @@ Nothing heavy is imported before a command runs.
 from __future__ import annotations
 
 import io
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -307,13 +308,18 @@ def pretrain(
     """Make a small model from scratch.
 
     This is how the built-in one was made. Here --data is the folder of dialogues; set
-    model.name to the folder that comes out.
+    model.name to the folder that comes out. At the end the model is measured on dialogues it
+    has not seen and its card is written (README.md), which needs the extra "card".
     """
     read_config(config_file)
     from bot.progress import progress_bar
+    from learning.card import write_card
     from learning.pretrain import PretrainSettings
     from learning.pretrain import pretrain as pretrained
 
+    with_card = all(find_spec(name) for name in ("sacrebleu", "rouge_score"))
+    if not with_card:
+        click.echo("There will be no model card: that needs pip install 'rapport-bot[card]'.")
     settings = PretrainSettings(minutes=minutes, seed=seed, tensorboard=tensorboard)
     with progress_bar("pretraining") as tell:
         def report(progress: Progress) -> None:
@@ -323,3 +329,5 @@ def pretrain(
 
         folder = pretrained(corpora, out, settings, report)
     click.echo(f"The model is in {folder}.")
+    if with_card:
+        click.echo(f"Its card is {write_card(folder, corpora)}.")

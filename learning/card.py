@@ -84,9 +84,12 @@ English dialogues and knows nothing else.
 minutes on two busy CPU cores in fp32. Batches of {settings["batch_tokens"]} tokens in packed
 rows of {settings["context"] // 2} and
 {settings["context"]}; Muon (peak {settings["muon_learning_rate"]}) for matrices, AdamW (peak
-{settings["learning_rate"]}) for the rest, warm-up and cosine over the time; the share of
-everyday dialogues grows from {settings["everyday_first"]:.0%} to {settings["everyday_last"]:.0%}
-of the tokens. Half of the dialogues have a system prompt, a tenth has example exchanges in it.
+{settings["learning_rate"]}) for the rest, warm-up and cosine over the time; word dropout
+{settings["token_dropout"]}; the share of everyday dialogues grows from
+{settings["everyday_first"]:.0%} to {settings["everyday_last"]:.0%} of the tokens.
+Half of the dialogues have a system prompt, a tenth has example exchanges in it.
+
+{training.get("notes", "")}
 
 Temperature 0.8 and top-p 0.95 suit it. For LoRA it wants a learning rate of 1e-3, more than
 larger models.

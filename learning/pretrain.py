@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, DataError
 from learning.corpus import SYSTEM_PROMPTS, Dialogue, Split, read_corpus
 from learning.muon import Muon
 from learning.packing import Stream, train_tokenizer
@@ -126,8 +126,10 @@ def pretrain(
     """Train a model from the dialogues in `data` and write it to `out`.
 
     Raises:
-        DataError: there is nothing to train on.
+        DataError: there is nothing to train on, or `out` holds a finished model.
     """
+    if (out / FIGURES).exists():
+        raise DataError(f"{out} holds a finished model; choose another --out or remove it")
     dialogues = read_corpus(data)
     train = [d for d in dialogues if d.split() == "train" and d.source != "persona_test"]
     out.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bot.errors import DataError
 from learning import packing
 from learning.corpus import Dialogue
 from learning.muon import orthogonalise
@@ -60,6 +61,13 @@ def test_the_folder_opens_with_any_loader_and_holds_bf16_weights_and_figures(
     assert not (out / "checkpoint.pt").exists()
     assert figures["held_out"]["everyday"]["perplexity"] > 1
     assert figures["settings"]["seed"] == 0
+
+
+def test_a_finished_model_is_not_written_over(
+    corpus: Path, run: tuple[Path, list[Progress]]
+) -> None:
+    with pytest.raises(DataError, match="finished model"):
+        pretrain(corpus, run[0], TOY)
 
 
 def test_the_chat_template_is_prefix_stable_and_marks_what_the_assistant_said(
