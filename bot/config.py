@@ -88,6 +88,7 @@ class SftConfig(Section):
     replay: Share = 0.2
     kl: Annotated[float, Field(ge=0.0)] = 0.1
     patience: Positive = 1
+    stop_items: Positive = 16
 
 
 class GateConfig(Section):

@@ -131,7 +131,7 @@ class _Run:
             steps=state.step,
             epochs=state.epoch,
             loss=state.loss,
-            held_out=state.best,
+            held_out=state.held_out if state.best is None else state.best,
             tokens=state.tokens,
             seconds=state.seconds,
         )
@@ -207,7 +207,11 @@ class _Run:
         state.position += 1
 
     def _measure(self) -> Iterator[TrainProgress]:
-        """NLL a token of the held-out liked replies; keeps the weights of the best epoch."""
+        """NLL a token of the held-out liked replies; keeps the weights of the best epoch.
+
+        With fewer than `stop_items` of them the figure is mostly luck: it is reported, and
+        decides nothing.
+        """
         state, rows = self.state, sorted(self.rows.validation, key=lambda row: row.width)
         if not rows:
             return
@@ -235,6 +239,8 @@ class _Run:
     def _remember(self, held_out: float) -> None:
         state = self.state
         state.held_out = held_out
+        if len(self.rows.validation) < self.settings.stop_items:
+            return
         if state.best is None or held_out < state.best:
             state.best, state.stale = held_out, 0
             self.best = {name: one.clone() for name, one in self.adapter.tensors().items()}

@@ -21,7 +21,9 @@ LENIENT = GateConfig(anchor_nll_rise=1.0, kl_to_base=9.0, canaries=6, length_low
 """A random model knows nothing it could forget."""
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, repetition_penalty=1.0, max_tokens=40)
 TASTE = make_snapshot(40, 0, 24, seed=5)
-LEARN = SftConfig(learning_rate=1e-2, epochs=10, batch=4, micro_batch=4, rank=4, alpha=8)
+LEARN = SftConfig(
+    learning_rate=1e-2, epochs=10, batch=4, micro_batch=4, rank=4, alpha=8, stop_items=1
+)
 
 
 @pytest.fixture(scope="module")

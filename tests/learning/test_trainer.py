@@ -187,6 +187,19 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(
     assert measured[-1] > min(measured) == result.held_out
 
 
+def test_too_few_validation_votes_are_reported_and_stop_nothing(
+    model: PreTrainedModel, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(
+        update={"epochs": 12, "learning_rate": 0.05, "stop_items": 5}
+    )
+    snapshot = make_snapshot(12, 8, random_votes=True)
+    progress, result = train(model, snapshot, tmp_path / "run", settings)
+    measured = [one.held_out for one in progress if one.held_out is not None]
+    assert result.epochs == len(measured) == settings.epochs
+    assert result.held_out == measured[-1]
+
+
 def test_without_validation_votes_every_epoch_is_run(
     model: PreTrainedModel, tmp_path: Path
 ) -> None:

@@ -17,7 +17,9 @@ from learning.types import BaseReply, Example, Part, Snapshot, TrainProgress, Tr
 END = 0
 LIKED_WORDS, DISLIKED_WORDS = range(20, 26), range(140, 146)
 ANY_WORDS = range(5, 280)
-SETTINGS = SftConfig(learning_rate=5e-3, epochs=2, batch=4, micro_batch=2, rank=4, alpha=8)
+SETTINGS = SftConfig(
+    learning_rate=5e-3, epochs=2, batch=4, micro_batch=2, rank=4, alpha=8, stop_items=1
+)
 
 
 class TinyResident:
