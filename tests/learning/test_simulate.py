@@ -18,7 +18,7 @@ from bot.config import Config, ConversationConfig
 from bot.conversation import Conversation
 from bot.engine.base import Delta, ModelInfo, Request, Score, ScoreItem
 from bot.errors import DataError, LearningError, NothingToLearn
-from bot.learning_port import LearningEvent
+from bot.learning_port import LearningEvent, LearningStatus
 from bot.store import Store
 from bot.types import BASE, ChannelKey, Timings, Turn
 from learning.crowd import SHIPPED, Crowd, Rater, Trolls, load_rater, parse_trolls
@@ -332,9 +332,13 @@ class ScriptedLearning:
         self.listeners.append(callback)
         return lambda: self.listeners.remove(callback)
 
-    def tell(self, kind: Any, text: str = "") -> None:
+    def tell(self, kind: Any, text: str = "", adapter: str = "") -> None:
+        event = LearningEvent(kind, text, datetime.now(UTC), progress=0.5, adapter=adapter)
         for listener in tuple(self.listeners):
-            listener(LearningEvent(kind, text, datetime.now(UTC), progress=0.5))
+            listener(event)
+
+    async def status(self) -> LearningStatus:
+        return LearningStatus(self.champion, self.votes)
 
     async def retrain(self) -> str:
         outcome = self.outcomes.pop(0)
@@ -350,7 +354,7 @@ class ScriptedLearning:
             await self.store.set_champion("v0001", "better", now)
             self.champion = "v0001"
         await self.store.add_verdict("v0001", BASE, outcome, f"so {outcome}", [], now)
-        self.tell("finished")
+        self.tell("finished", adapter="v0001")
         return ""
 
 
