@@ -588,7 +588,9 @@ async def test_two_rounds_through_every_room_come_out_the_same_twice(tmp_path: P
         {
             "model": {"name": str(make_model(tmp_path / "model")), "device": "cpu"},
             "engine": {"context": 512},
-            "sampling": {"temperature": 5.0, "top_p": 1.0, "max_tokens": 200},
+            "sampling": {
+                "temperature": 5.0, "top_p": 1.0, "repetition_penalty": 1.1, "max_tokens": 200
+            },
             "learning": {
                 "min_examples": 1, "sft": {"epochs": 1, "rank": 4, "learning_rate": 1e-3},
                 "gate": {"canaries": 2},
