@@ -99,7 +99,7 @@ class GateConfig(Section):
     min_per_class: Positive = 3
     auc_margin: Share = 0.02
     anchor_nll_rise: Share = 0.05
-    kl_to_base: Annotated[float, Field(gt=0.0)] = 0.1
+    kl_to_base: Annotated[float, Field(gt=0.0)] = 0.25
     ends_margin: Share = 0.05
     distinct_floor: Share = 0.85
     repetition_ceiling: Annotated[float, Field(ge=1.0)] = 1.2
