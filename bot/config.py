@@ -80,7 +80,7 @@ class SftConfig(Section):
     """Supervised training on liked replies."""
 
     learning_rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    epochs: Positive = 4
+    epochs: Positive = 3
     batch: Positive = 16
     micro_batch: Positive = 8
     rank: Positive = 16
