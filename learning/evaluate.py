@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from learning.corpus import Dialogue
+from learning.metrics import distinct_n
 
 OPENERS = Path(__file__).parent / "prompts" / "openers.txt"
 SYSTEM = "You are Rapport, a friendly chatbot."
@@ -101,6 +102,7 @@ def score_replies(speaker: Speaker, dialogues: Iterable[Dialogue], seed: int) ->
         contexts.append(messages[:middle])
         references.append(messages[middle]["content"])
     replies = [sampled.reply for sampled in speaker.reply(contexts, seed)]
+    words = [reply.split() for reply in replies]
     scorer = RougeScorer(["rougeL"])
     rouge = [
         scorer.score(r, h)["rougeL"].fmeasure for r, h in zip(references, replies, strict=True)
@@ -109,12 +111,7 @@ def score_replies(speaker: Speaker, dialogues: Iterable[Dialogue], seed: int) ->
         dialogues=len(replies),
         bleu=round(BLEU().corpus_score(replies, [references]).score, 2),
         rouge_l=round(sum(rouge) / len(rouge), 4),
-        distinct_1=round(_distinct(replies, 1), 3),
-        distinct_2=round(_distinct(replies, 2), 3),
-        mean_words=round(sum(len(r.split()) for r in replies) / len(replies), 1),
+        distinct_1=round(distinct_n(words, 1), 3),
+        distinct_2=round(distinct_n(words, 2), 3),
+        mean_words=round(sum(map(len, words)) / len(words), 1),
     )
-
-
-def _distinct(texts: Sequence[str], n: int) -> float:
-    grams = [tuple(w[i : i + n]) for w in (t.split() for t in texts) for i in range(len(w) - n + 1)]
-    return len(set(grams)) / max(1, len(grams))

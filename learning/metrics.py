@@ -116,7 +116,7 @@ def spent_error(alpha: float, gates_before: int) -> float:
     return alpha * m / ((k + m - 1) * (k + m))
 
 
-def distinct_n(replies: Sequence[Sequence[int]], n: int) -> float:
+def distinct_n(replies: Sequence[Sequence[Hashable]], n: int) -> float:
     """Distinct n-grams / n-grams over all replies together (1510.03055); 1.0 without any."""
     grams = [tuple(reply[i : i + n]) for reply in replies for i in range(len(reply) - n + 1)]
     return len(set(grams)) / len(grams) if grams else 1.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import cycle
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -74,10 +73,10 @@ class Stream:
         self._ids = {mark: ids[mark] for mark in (BEGIN, END, *ROLES)}
 
     def _visits(self, dialogues: list[Dialogue]) -> Iterator[Dialogue]:
-        for order in cycle([list(range(len(dialogues)))]):
+        order = list(dialogues)
+        while True:
             self._rng.shuffle(order)
-            for i in order:
-                yield dialogues[i]
+            yield from order
 
     def batch(self, rows: int, length: int, everyday_share: float) -> Tensor:
         """Packed rows, int64 [rows, length + 1]; `everyday_share` counts tokens."""
