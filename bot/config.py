@@ -74,6 +74,7 @@ class ConversationConfig(Section):
     persona: str = "You are Rapport, a friendly chatbot."
     history_tokens: Count = 0
     max_message_characters: Positive = 4000
+    join: bool = False
 
 
 class SftConfig(Section):

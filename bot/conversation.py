@@ -1,10 +1,12 @@
 """The one way through: admit, remember, ask the engine, stream the reply, record it.
 
-Every platform hands its messages to `Conversation.respond` and renders what comes back.
-A message is durable before the model sees it, the exchange before the platform is told
-that the reply has ended; votes and settings before their calls return. A channel has one
-reply at a time, in the order the messages came. Which adapter answers is the caller's
-knowledge (`adapter_for`); tokens, templates and the window are `bot.history`'s.
+Every platform hands its messages to `Conversation.hear`, which is durable on return, so
+that the platform's queue may be told that the event is taken; then it renders what comes
+from `Conversation.answer`. `respond` is both in one. The exchange is durable before the
+platform is told that the reply has ended; votes and settings before their calls return. A
+channel has one reply at a time, in the order the messages came. Which adapter answers is
+the caller's knowledge (`adapter_for`); tokens, templates and the window are
+`bot.history`'s.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from bot.admission import Admission, Admitted, Refused, clean
+from bot.admission import Admission, Refused, clean
 from bot.config import Config
 from bot.engine.base import Delta, Engine, Request
 from bot.errors import Busy, PromptTooLong, RapportError
@@ -70,6 +72,19 @@ class Reply:
 
 
 ReplyEvent = TextDelta | Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message that was admitted and is on record, or what is said instead of an answer."""
+
+    message: Message
+    row: int = 0
+    """Where it is on record."""
+    note: str = ""
+    """What the person should be told besides the answer."""
+    refusal: str = ""
+    """What is said instead; the message is not on record then."""
 
 
 @dataclass(slots=True)
@@ -141,65 +156,92 @@ class Conversation:
             StoreError: the message or the exchange could not be saved.
             EngineClosed: the bot is shutting down.
         """
+        heard = await self.hear(message)
+        if heard is not None:
+            async with aclosing(self.answer(heard, seed=seed)) as events:
+                async for event in events:
+                    yield event
+
+    async def hear(self, message: Message) -> Heard | None:
+        """Admit a message and put it on record; None where silence is right.
+
+        Durable on return. What was heard and not answered when the bot stopped is among
+        `unanswered` after its start.
+
+        Raises:
+            StoreError: it could not be saved.
+        """
         verdict = self.admission.check(message)
         if isinstance(verdict, Refused):
-            if verdict.answer:
-                yield Reply(verdict.answer)
+            return Heard(message, refusal=verdict.answer) if verdict.answer else None
+        row = await self._store.add_message(verdict.message, waits=True)
+        if row is None:
+            log.info("message %s came twice", message.platform_id)
+            return None
+        return Heard(verdict.message, row, verdict.note)
+
+    async def unanswered(self, platform: str) -> list[Heard]:
+        """What a platform's people said that has no answer yet, in order."""
+        waiting = await self._store.waiting_messages(platform)
+        return [Heard(one.message, one.id) for one in waiting]
+
+    async def answer(
+        self, heard: Heard, *, seed: int | None = None
+    ) -> AsyncGenerator[ReplyEvent, None]:
+        """The answer to what was heard, as `respond` gives it.
+
+        Answers of a channel come in the order of these calls. Nothing comes where a later
+        message, already waiting, is answered together with this one (`conversation.join`).
+        """
+        if heard.refusal:
+            yield Reply(heard.refusal)
             return
-        async with self._turn(message.channel):
-            past = await self._log(message.channel)
-            if not await self._store.add_message(verdict.message):
-                log.info("message %s came twice", message.platform_id)
-                return
+        channel = heard.message.channel
+        async with self._turn(channel):
+            past = await self._log(channel, heard.row)
             limit = self._config.conversation.max_message_characters
-            asked = past.heard(message.author, clipped(verdict.message.text, limit))
-            self._logs.put(message.channel, asked)
-            async with aclosing(self._generate(verdict, asked, seed)) as events:
+            asked = past.heard(heard.message.author, clipped(heard.message.text, limit))
+            self._logs.put(channel, asked)
+            if self._config.conversation.join and self._gates[channel].users > 1:
+                return
+            async with aclosing(self._generate(heard, asked, seed)) as events:
                 async for event in events:
                     yield event
 
     async def _generate(
-        self, admitted: Admitted, asked: ChannelLog, seed: int | None
+        self, heard: Heard, asked: ChannelLog, seed: int | None
     ) -> AsyncGenerator[ReplyEvent, None]:
         """Prompt, stream and record, with what can be said politely said politely."""
-        message = admitted.message
+        message = heard.message
         persona = await self.persona(message.channel)
         said = _Said()
         try:
             prompt = await asyncio.to_thread(self._window.prompt, asked, persona)
             request = self._request(message.channel, prompt, seed)
             try:
-                async with aclosing(self._stream(request)) as deltas:
+                async with aclosing(self._engine.stream(request)) as deltas:
                     async for delta in deltas:
                         said.add(delta)
                         if delta.text:
                             yield TextDelta(delta.text, request.adapter)
             except (GeneratorExit, asyncio.CancelledError):
-                await self._record(message, prompt, request, said)
+                await self._record(heard, prompt, request, said)
                 raise
         except Busy as busy:
+            await self._store.settle(heard.row)
             yield Reply(_busy_answer(busy), finish="error")
             return
         except PromptTooLong as error:
+            await self._store.settle(heard.row)
             yield Reply(f"I cannot read that: {error}", finish="error")
             return
-        exchange = await self._record(message, prompt, request, said)
-        note = SHORTENED if prompt.shortened else admitted.note
+        exchange = await self._record(heard, prompt, request, said)
+        note = SHORTENED if prompt.shortened else heard.note
         if said.finish == "error":
             log.error("reply %s failed: %s", exchange, said.error)
             note = f"{note} {FAILED}".strip()
         text = said.text if said.text.strip() or said.finish == "error" else NOTHING_SAID
         yield Reply(text, exchange, said.finish, request.adapter, said.timings, note)
-
-    async def _stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        stream = self._engine.stream(request)
-        try:
-            async for delta in stream:
-                yield delta
-        finally:
-            close = getattr(stream, "aclose", None)
-            if close is not None:
-                await close()
 
     def _request(self, channel: ChannelKey, prompt: Prompt, seed: int | None) -> Request:
         adapter = self._adapter_for(channel)
@@ -211,15 +253,13 @@ class Conversation:
         return Request(prompt.ids, adapter, sampling, cache_key=str(channel))
 
     async def _record(
-        self, message: Message, prompt: Prompt, request: Request, said: _Said
+        self, heard: Heard, prompt: Prompt, request: Request, said: _Said
     ) -> int | None:
         """Make what was said durable and part of the channel, cancelled or not.
 
         None when nothing was said.
         """
-        if not said.ids:
-            return None
-        task = asyncio.create_task(self._recorded(message, prompt, request, said))
+        task = asyncio.create_task(self._recorded(heard, prompt, request, said))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -227,8 +267,15 @@ class Conversation:
             raise
 
     async def _recorded(
-        self, message: Message, prompt: Prompt, request: Request, said: _Said
-    ) -> int:
+        self, heard: Heard, prompt: Prompt, request: Request, said: _Said
+    ) -> int | None:
+        if not said.ids:
+            # Cancelled before its first word, by a person or because the bot stops: only
+            # what the bot itself has given up is settled.
+            if said.finish != "cancelled":
+                await self._store.settle(heard.row)
+            return None
+        message = heard.message
         exchange = await self._store.add_exchange(
             Exchange(
                 channel=message.channel,
@@ -245,7 +292,8 @@ class Conversation:
                 timings=said.timings,
                 time=self._clock(),
                 private=message.private,
-            )
+            ),
+            answers=heard.row,
         )
         self._logs.put(message.channel, prompt.answered(said.text, said.ids))
         return exchange
@@ -315,10 +363,10 @@ class Conversation:
         self._logs.drop(channel)
         self._engine.forget_prefix(str(channel))
 
-    async def _log(self, channel: ChannelKey) -> ChannelLog:
+    async def _log(self, channel: ChannelKey, before: int) -> ChannelLog:
         known = self._logs.get(channel)
         if known is None:
-            turns = await self._store.history(channel, RESTORED_TURNS)
+            turns = await self._store.history(channel, RESTORED_TURNS, before=before)
             known = restored(turns, self._config.conversation.max_message_characters)
         return known
 

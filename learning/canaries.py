@@ -91,9 +91,8 @@ async def _listen(
     ids: list[int] = []
     text = ""
     last: Delta | None = None
-    stream = engine.stream(request)
-    async with aclosing(stream):  # type: ignore[type-var]
-        async for delta in stream:
+    async with aclosing(engine.stream(request)) as deltas:
+        async for delta in deltas:
             ids += delta.ids
             text += delta.text
             last = delta

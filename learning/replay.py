@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from bot.engine.base import Engine, Request
@@ -59,15 +60,10 @@ async def base_replies(
 async def _reply(engine: Engine, request: Request) -> BaseReply | None:
     ids: list[int] = []
     finish = None
-    stream = engine.stream(request)
-    try:
-        async for delta in stream:
+    async with aclosing(engine.stream(request)) as deltas:
+        async for delta in deltas:
             ids += delta.ids
             finish = delta.finish
-    finally:
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()
     if finish == "cancelled":  # nobody but a closing engine does that: the run goes on later
         raise EngineClosed("the engine closed before the base had answered")
     return BaseReply(tuple(request.prompt_ids), tuple(ids)) if finish == "stop" and ids else None

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -227,18 +227,13 @@ class Steps:
             snapshot, learning.sft, folder, learning.seed, self._engine.info.end_ids,
             digest=await asyncio.to_thread(dataset.digest, snapshot),
         )
-        slices = self._engine.run(job)
-        try:
+        async with aclosing(self._engine.run(job)) as slices:
             async for item in slices:
                 if isinstance(item, TrainProgress):
                     await track.step(item)
                 elif isinstance(item, TrainResult):
                     await track.flush()
                     return item
-        finally:
-            close = getattr(slices, "aclose", None)
-            if close is not None:
-                await close()
         raise LearningError(f"the training of {track.name} ended without a result")
 
     def _manifest(self, track: Track, snapshot: Snapshot, result: TrainResult) -> Manifest:

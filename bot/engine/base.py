@@ -8,7 +8,7 @@ process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -147,7 +147,7 @@ class Engine(Protocol):
     info: ModelInfo
     template: Template
 
-    def stream(self, request: Request) -> AsyncIterator[Delta]:
+    def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Generate one reply. Closing the iterator cancels it and frees its row.
 
         The request joins the queue at the first step of the iteration.
@@ -175,7 +175,7 @@ class Engine(Protocol):
     def loaded(self) -> tuple[str, ...]:
         """Names of the adapters that can serve now."""
 
-    def run(self, job: Job) -> AsyncIterator[object]:
+    def run(self, job: Job) -> AsyncGenerator[object, None]:
         """Run background work in slices; yields what the job yields, in order.
 
         Closing the iterator cancels the job. An exception of the job is raised here.

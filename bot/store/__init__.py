@@ -5,6 +5,6 @@ and gets them back; it never sees a table, a connection or a transaction.
 """
 
 from bot.store.store import Store
-from bot.store.values import Event, Moment, Run, StoredTurn
+from bot.store.values import Event, Moment, Run, StoredTurn, WaitingMessage
 
-__all__ = ["Event", "Moment", "Run", "Store", "StoredTurn"]
+__all__ = ["Event", "Moment", "Run", "Store", "StoredTurn", "WaitingMessage"]

@@ -3,7 +3,10 @@
 The order of a history is the order of recording, by row ids, never by clocks: a
 platform's clock and ours disagree, and a history that is only appended to keeps its
 beginning, which is what the engine's prefix cache lives on. A reply stands after the
-newest message that was there when it was recorded.
+message that it answers, whatever was said in the meantime.
+
+A message taken from a platform waits until its answer is on record, so that one that was
+acknowledged and then interrupted is answered after the restart.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
 
 from bot.store.access import Access
-from bot.store.schema import channels, exchanges, messages
-from bot.store.values import StoredTurn
+from bot.store.schema import channels, exchanges, messages, waiting
+from bot.store.values import StoredTurn, WaitingMessage
 from bot.types import ChannelKey, Message
 
 
@@ -95,17 +98,20 @@ class Conversations(Access):
 
         await self._write(write)
 
-    async def add_message(self, message: Message) -> bool:
-        """Keep a message; False if it was known already (a platform tells some twice)."""
+    async def add_message(self, message: Message, *, waits: bool = False) -> int | None:
+        """Keep a message; its row, or None if it was known (a platform tells some twice).
 
-        def write(connection: Connection) -> bool:
+        One that `waits` is among `waiting_messages` until it is answered or settled.
+        """
+
+        def write(connection: Connection) -> int | None:
             row = channel_id(connection, message.channel)
             known = select(messages.c.id).where(
                 messages.c.channel_id == row, messages.c.platform_id == message.platform_id
             )
             if connection.scalar(known) is not None:
-                return False
-            connection.execute(
+                return None
+            added = connection.execute(
                 insert(messages).values(
                     channel_id=row,
                     platform_id=message.platform_id,
@@ -116,16 +122,35 @@ class Conversations(Access):
                     text=message.text,
                 )
             )
-            return True
+            if waits:
+                connection.execute(insert(waiting).values(message_id=inserted(added)))
+            return inserted(added)
 
         return await self._write(write)
 
-    async def history(self, channel: ChannelKey, limit: int = 200) -> list[StoredTurn]:
-        """The newest `limit` turns since the last reset, oldest first."""
+    async def settle(self, message: int) -> None:
+        """Say that a message and those before it in its channel wait no longer."""
+        await self._write(lambda connection: settle_upto(connection, message))
+
+    async def waiting_messages(self, platform: str) -> list[WaitingMessage]:
+        """What was taken from a platform and is not answered yet, in order."""
+        rows = await self._rows(
+            select(messages, channels.c.platform, channels.c.guild, channels.c.channel)
+            .join(waiting, waiting.c.message_id == messages.c.id)
+            .join(channels, channels.c.id == messages.c.channel_id)
+            .where(channels.c.platform == platform)
+            .order_by(waiting.c.message_id)
+        )
+        return [WaitingMessage(row.id, _message(row)) for row in rows]
+
+    async def history(
+        self, channel: ChannelKey, limit: int = 200, *, before: int | None = None
+    ) -> list[StoredTurn]:
+        """The newest `limit` turns since the last reset, oldest first; up to a message's row."""
 
         def read(connection: Connection) -> list[StoredTurn]:
             row = connection.execute(select(channels).where(is_channel(channel))).first()
-            return [] if row is None else _history(connection, row, limit)
+            return [] if row is None else _history(connection, row, limit, before)
 
         return await self._read(read)
 
@@ -141,17 +166,40 @@ def _newest_exchange(connection: Connection, channel: int) -> int:
     return connection.scalar(query) or 0
 
 
-def _history(connection: Connection, channel: Row[Any], limit: int) -> list[StoredTurn]:
+def settle_upto(connection: Connection, message: int) -> None:
+    """Let a message, and those before it in its channel, wait no longer."""
+    channel = select(messages.c.channel_id).where(messages.c.id == message).scalar_subquery()
+    before = (
+        select(messages.c.id)
+        .join(waiting, waiting.c.message_id == messages.c.id)
+        .where(messages.c.channel_id == channel, messages.c.id <= message)
+    )
+    connection.execute(delete(waiting).where(waiting.c.message_id.in_(before)))
+
+
+def _message(row: Row[Any]) -> Message:
+    return Message(
+        channel_key(row), row.author, row.text, row.platform_id, row.time, row.author_name,
+        row.private,
+    )
+
+
+def _history(
+    connection: Connection, channel: Row[Any], limit: int, before: int | None
+) -> list[StoredTurn]:
+    earlier = [] if before is None else [messages.c.id < before]
+    placed_earlier = [] if before is None else [exchanges.c.after_message < before]
     said = connection.execute(
         select(messages.c.id, messages.c.author, messages.c.author_name, messages.c.text)
         .where(messages.c.channel_id == channel.id, messages.c.id > channel.reset_message)
+        .where(*earlier)
         .order_by(messages.c.id.desc())
         .limit(limit)
     )
     replied = connection.execute(
         select(exchanges.c.id, exchanges.c.after_message, exchanges.c.reply)
         .where(exchanges.c.channel_id == channel.id, exchanges.c.id > channel.reset_exchange)
-        .where(exchanges.c.reply != "")
+        .where(exchanges.c.reply != "", *placed_earlier)
         .order_by(exchanges.c.id.desc())
         .limit(limit)
     )

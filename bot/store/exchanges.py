@@ -21,6 +21,7 @@ from bot.store.conversations import (
     inserted,
     is_channel,
     newest_message,
+    settle_upto,
 )
 from bot.store.schema import channels, exchange_authors, exchange_platform_ids, exchanges
 from bot.store.values import Moment
@@ -35,8 +36,11 @@ S = TypeVar("S", Sampling, Timings)
 class Exchanges(Access):
     """Questions with their replies."""
 
-    async def add_exchange(self, exchange: Exchange) -> int:
+    async def add_exchange(self, exchange: Exchange, answers: int | None = None) -> int:
         """Keep an exchange with all that hangs on it; its new id (`exchange.id` is ignored).
+
+        The message that it `answers` (a row of `add_message`), and those before it in the
+        channel, wait no longer.
 
         Raises:
             StoreError: one of its platform ids belongs to another exchange.
@@ -44,7 +48,8 @@ class Exchanges(Access):
 
         def write(connection: Connection) -> int:
             channel = channel_id(connection, exchange.channel)
-            place = {"channel_id": channel, "after_message": newest_message(connection, channel)}
+            after = newest_message(connection, channel) if answers is None else answers
+            place = {"channel_id": channel, "after_message": after}
             row = _row(exchange) | place
             key = inserted(connection.execute(insert(exchanges).values(row)))
             authors = [
@@ -54,6 +59,8 @@ class Exchanges(Access):
             if authors:
                 connection.execute(insert(exchange_authors), authors)
             _link(connection, channel, key, exchange.platform_ids)
+            if answers is not None:
+                settle_upto(connection, answers)
             return key
 
         return await self._write(write)

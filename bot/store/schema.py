@@ -110,12 +110,20 @@ messages = Table(
     sqlite_autoincrement=True,
 )
 
+# Messages that have been taken from a platform and wait for their answer.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("message_id", ForeignKey("messages.id"), primary_key=True),
+)
+
 exchanges = Table(
     "exchanges",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("channel_id", ForeignKey("channels.id"), nullable=False),
-    # The newest message of the channel when this was recorded: its place in the history.
+    # The message that was answered, or the newest when this was recorded: the place in
+    # the history.
     Column("after_message", Integer, nullable=False),
     Column("asker", Text, nullable=False),
     Column("adapter", Text, nullable=False),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from bot.types import ChannelKey
+from bot.types import ChannelKey, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,14 @@ class StoredTurn:
     exchange_id: int | None
     """The exchange that the reply belongs to; None for a person's message."""
     author_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMessage:
+    """A message on record that has no answer yet."""
+
+    id: int
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ async def test_a_script_ends_at_quit(console: Console, out: io.StringIO) -> None
 async def test_a_line_that_fails_does_not_end_the_script(
     console: Console, out: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(message: Message) -> bool:
+    async def full(message: Message, *, waits: bool) -> int:
         raise StoreError("the database:\ndisk full")
 
     monkeypatch.setattr(console._conversation._store, "add_message", full)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 
-from bot.conversation import MAX_PERSONA, Conversation, Reply, TextDelta
+from bot.conversation import MAX_PERSONA, Conversation, Heard, Reply, ReplyEvent, TextDelta
 from bot.engine.base import Delta, Request
 from bot.engine.local import LocalEngine
 from bot.errors import Busy, RapportError
@@ -295,3 +296,39 @@ async def test_a_posted_reply_is_found_by_the_platforms_id(talk: Talk, store: St
     assert reply.exchange_id is not None
     await conversation.posted(reply.exchange_id, ("d1", "d2"))
     assert await store.exchange_of(CHANNEL, "d2") == reply.exchange_id
+
+
+async def test_what_was_heard_and_not_answered_is_answered_after_a_restart(
+    talk: Talk, store: Store
+) -> None:
+    before = talk()
+    await ask(before, "Hello there")
+    assert await before.hear(message("Are you there?")) is not None
+    assert await before.hear(message("Hello?")) is not None
+
+    after = talk()
+    first, second = await after.unanswered(CHANNEL.platform)
+    assert [event async for event in after.answer(first)]
+    (last,) = [e async for e in after.answer(second) if isinstance(e, Reply)]
+
+    said = [turn.content for turn in await prompt_of(store, last)]
+    assert said[3] == "Are you there?"
+    assert said[5:] == ["Hello?"]
+    assert await after.unanswered(CHANNEL.platform) == []
+
+
+async def test_messages_that_gather_while_one_is_answered_can_be_answered_together(
+    talk: Talk, store: Store, folder: Path
+) -> None:
+    conversation = talk(config_of(folder, join=True))
+    heard = [await conversation.hear(message(text)) for text in ("One", "Two", "Three")]
+    async def answered(one: Heard | None) -> list[ReplyEvent]:
+        assert one is not None
+        return [event async for event in conversation.answer(one)]
+
+    one, two, three = await asyncio.gather(*map(answered, heard))
+    assert one == two == []
+    reply = three[-1]
+    assert isinstance(reply, Reply)
+    assert (await prompt_of(store, reply))[-1].content == "One\nTwo\nThree"
+    assert await conversation.unanswered(CHANNEL.platform) == []

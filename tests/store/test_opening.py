@@ -55,7 +55,7 @@ async def test_two_stores_on_one_folder_can_both_write(tmp_path: Path) -> None:
         for round_ in range(0, 40, 4):
             messages = [message(number) for number in range(round_, round_ + 4)]
             told = await asyncio.gather(*(s.add_message(m) for m in messages for s in (one, two)))
-            assert sum(told) == 4
+            assert told.count(None) == 4
         names = await asyncio.gather(*(s.next_version() for s in (one, two)))
         assert len(set(names)) == 2
         assert len(await two.history(HERE)) == 40

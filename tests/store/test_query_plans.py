@@ -39,6 +39,8 @@ HOT: dict[str, Call] = {
     "events": lambda store: store.events("swap"),
     "get_setting": lambda store: store.get_setting("paused"),
     "add_message": lambda store: store.add_message(message(2)),
+    "history before": lambda store: store.history(HERE, 20, before=2),
+    "settle": lambda store: store.settle(1),
     "add_exchange": lambda store: store.add_exchange(exchange(platform_ids=("r2",))),
     "add_vote": lambda store: store.add_vote(vote(1, "cid", -1)),
     "reset": lambda store: store.reset(HERE, NOW),
