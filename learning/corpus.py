@@ -9,7 +9,8 @@ Sources, by the folder they lie in below the data directory:
 * ``self_dialogue/*.jsonl.xz``  casual two-sided small talk (Fainberg et al. 2018)
 * ``synthetic_persona/valid.csv.xz``  persona small talk (Jandaghi et al. 2023);
   ``test.csv.xz`` is read for evaluation only
-* ``everyday/*.txt``  dialogues written for Rapport, shipped beside this module
+* ``everyday/*.txt``  dialogues written for Rapport, shipped beside this module, with
+  choices and slots (`learning.phrases`)
 """
 
 from __future__ import annotations
@@ -22,28 +23,56 @@ import lzma
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from bot.errors import DataError
+from learning.phrases import Phrasing, Table, Tables, casual, sentences
 
 EVERYDAY = Path(__file__).parent / "everyday"
 Split = Literal["train", "validation", "test"]
 Turn = tuple[str, str]
 """A (role, content) pair."""
 
+OR = "|\n"
+"""Between alternative lines of a turn; a choice inside a line has no line break."""
 _SPACES = re.compile(r"[ \t\u00a0]+")
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One conversation; `replies` are alternative last turns, one of them chosen per visit."""
+    """One conversation; `replies` are alternative last turns, one of them chosen per visit.
+
+    Lines may hold choices and slots, filled from `tables` when the dialogue is said.
+    """
 
     source: str
     turns: tuple[Turn, ...]
     system: str = ""
     replies: tuple[str, ...] = ()
+    tables: Tables = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def openings(self) -> int:
+        """In how many lines the first turn is written: how often a pass visits the dialogue."""
+        return self.turns[0][1].count(OR) + 1
+
+    def said(self, rng: random.Random, hurried: bool = False) -> Dialogue:
+        """The dialogue with one reply, its choices made; `hurried` people type carelessly."""
+        if self.source != "everyday":
+            return self
+        phrasing = Phrasing(self.tables, rng)
+        turns = [*self.turns, ("assistant", rng.choice(self.replies))]
+        said = list[Turn]()
+        for role, content in turns:
+            line = phrasing.say(content)
+            if role == "assistant":
+                line = sentences(line)
+            elif hurried:
+                line = casual(line, rng)
+            said.append((role, line))
+        return replace(self, turns=tuple(said[:-1]), replies=(said[-1][1],), tables={})
 
     def split(self) -> Split:
         """Train, validation (2 %) or test (2 %), by a hash of the words: stable for ever."""
@@ -51,11 +80,9 @@ class Dialogue:
         bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100
         return "validation" if bucket < 2 else "test" if bucket < 4 else "train"
 
-    def messages(self, reply: str | None = None) -> list[dict[str, str]]:
-        """The role/content messages, ended by `reply` (or the first alternative)."""
-        turns = list(self.turns)
-        if self.replies:
-            turns.append(("assistant", reply or self.replies[0]))
+    def messages(self) -> list[dict[str, str]]:
+        """The role/content messages, ended by the first reply where there are several."""
+        turns = [*self.turns, *(("assistant", reply) for reply in self.replies[:1])]
         head = [{"role": "system", "content": self.system}] if self.system else []
         return head + [{"role": role, "content": content} for role, content in turns]
 
@@ -83,30 +110,61 @@ def read_corpus(data: Path) -> list[Dialogue]:
 
 
 def read_everyday(folder: Path) -> Iterator[Dialogue]:
-    """Blocks of ``S:``, ``U:`` and ``B:`` lines; repeated ``B:`` lines are alternatives."""
+    """Blocks of ``S:``, ``U:`` and ``B:`` lines; repeated lines are alternatives.
+
+    A block that begins with ``= name: column, ...`` is a table for the slots of its file.
+    """
     for path in sorted(folder.glob("*.txt")):
+        tables = dict[str, Table]()
         for number, block in enumerate(path.read_text(encoding="utf-8").split("\n\n"), 1):
-            if lines := [line for line in block.splitlines() if line.strip()]:
-                yield _everyday_block(lines, f"{path.name}, block {number}")
+            lines = [line for line in block.splitlines() if line.strip()]
+            where = f"{path.name}, block {number}"
+            if lines and lines[0].startswith("= "):
+                name, table = _table(lines, where)
+                tables[name] = table
+            elif lines:
+                yield _checked(replace(_everyday_block(lines, where), tables=tables), where)
+
+
+def _table(lines: list[str], where: str) -> tuple[str, Table]:
+    name, _, columns = lines[0].removeprefix("= ").partition(":")
+    names = (name.strip(), *(c.strip() for c in columns.split(",") if c.strip()))
+    rows = [tuple(cell.strip() for cell in line.split("|")) for line in lines[1:]]
+    for row in rows:
+        if len(row) != len(names):
+            raise DataError(f"{where}: {' | '.join(row)!r} has {len(row)} of {len(names)} columns")
+    return names[0], Table(names, tuple(rows))
+
+
+def _checked(dialogue: Dialogue, where: str) -> Dialogue:
+    phrasing = Phrasing(dialogue.tables, random.Random(0))
+    try:
+        for line in (*(content for _, content in dialogue.turns), *dialogue.replies):
+            phrasing.say(line)
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{where}: {error}") from error
+    return dialogue
 
 
 def _everyday_block(lines: list[str], where: str) -> Dialogue:
-    system, turns, replies = "", list[Turn](), list[str]()
+    system, turns = "", list[tuple[str, list[str]]]()
     for line in lines:
         mark, _, content = line.partition(": ")
         content = content.strip()
+        role = {"U": "user", "B": "assistant"}.get(mark)
         if mark == "S" and not turns:
             system = content
-        elif mark == "U" and len(replies) <= 1:
-            turns += [("assistant", r) for r in replies] + [("user", content)]
-            replies = []
-        elif mark == "B" and turns:
-            replies.append(content)
+        elif role and turns and turns[-1][0] == role:
+            turns[-1][1].append(content)
+        elif role and (turns or role == "user"):
+            turns.append((role, [content]))
         else:
             raise DataError(f"{where}: cannot place the line {line!r}")
-    if not replies:
+    if not turns or turns[-1][0] != "assistant":
         raise DataError(f"{where}: the block has no reply")
-    return Dialogue("everyday", tuple(turns), system, tuple(dict.fromkeys(replies)))
+    *before, (_, replies) = turns
+    spoken = tuple((r, c[0] if len(c) == 1 else f"[{OR.join(c)}]") for r, c in before)
+    return Dialogue("everyday", spoken, system, tuple(dict.fromkeys(replies)))
 
 
 def read_self_dialogue(path: Path) -> Iterator[Dialogue]:
@@ -173,7 +231,8 @@ def dress(dialogue: Dialogue, rng: random.Random, neighbours: list[Dialogue]) ->
         system = rng.choice(SYSTEM_PROMPTS)
     if neighbours and rng.random() < 0.1:
         chosen = rng.sample(neighbours, k=min(len(neighbours), rng.randint(1, 3)))
-        examples = [(d.turns[-1][1], rng.choice(d.replies)) for d in chosen if d.replies]
+        spoken = [d.said(rng) for d in chosen if d.replies]
+        examples = [(d.turns[-1][1], d.replies[0]) for d in spoken]
         system = "\n".join([system or SYSTEM_PROMPTS[0], *example_lines(examples)])
     return replace(dialogue, system=system)
 

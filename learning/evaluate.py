@@ -7,6 +7,7 @@ what it returns (`learning.card`).
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def score_replies(speaker: Speaker, dialogues: Iterable[Dialogue], seed: int) ->
 
     contexts, references = [], []
     for dialogue in dialogues:
-        messages = dialogue.messages()
+        messages = dialogue.said(random.Random(seed)).messages()
         answers = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
         middle = answers[len(answers) // 2]
         contexts.append(messages[:middle])

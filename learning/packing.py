@@ -8,7 +8,7 @@ mixed and how a dialogue is rendered; it knows nothing of models or schedules.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -58,11 +58,16 @@ class Stream:
     """An endless stream of packed token rows, with a share of everyday dialogues that grows.
 
     Dialogues of each source are visited in shuffled order, again and again; each visit
-    chooses the system prompt and the alternative reply anew.
+    chooses the system prompt, the reply and the wording anew. A dialogue in which somebody
+    says one of the `unseen` sentences, in whatever case and punctuation, is not shown.
     """
 
-    def __init__(self, dialogues: list[Dialogue], tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(
+        self, dialogues: list[Dialogue], tokenizer: Tokenizer, seed: int,
+        unseen: Iterable[str] = (),
+    ) -> None:
         self._rng = random.Random(seed)
+        self._unseen = {_plain(text) for text in unseen}
         self._tokenizer = tokenizer
         self._everyday = [d for d in dialogues if d.source == "everyday"]
         self._answered = [d for d in self._everyday if d.replies]
@@ -73,10 +78,13 @@ class Stream:
         self._ids = {mark: ids[mark] for mark in (BEGIN, END, *ROLES)}
 
     def _visits(self, dialogues: list[Dialogue]) -> Iterator[Dialogue]:
-        order = list(dialogues)
+        order = [d for d in dialogues for _ in range(d.openings)]
         while True:
             self._rng.shuffle(order)
-            yield from order
+            for dialogue in order:
+                said = dialogue.said(self._rng, hurried=True)
+                if not any(_plain(content) in self._unseen for _, content in said.turns):
+                    yield said
 
     def batch(self, rows: int, length: int, everyday_share: float) -> Tensor:
         """Packed rows, int64 [rows, length + 1]; `everyday_share` counts tokens."""
@@ -93,10 +101,14 @@ class Stream:
     def encode(self, dialogue: Dialogue) -> list[int]:
         """Token ids of one visit, as the chat template would render them."""
         dressed = dress(dialogue, self._rng, self._answered)
-        reply = self._rng.choice(dialogue.replies) if dialogue.replies else None
         ids = [self._ids[BEGIN]]
-        for message in dressed.messages(reply):
+        for message in dressed.messages():
             ids.append(self._ids[f"<|{message['role']}|>"])
             ids += self._tokenizer.encode(message["content"], add_special_tokens=False).ids
             ids.append(self._ids[END])
         return ids
+
+
+def _plain(text: str) -> str:
+    """The words alone, for telling whether two sentences are the same."""
+    return " ".join("".join(c for c in text.lower() if c.isalnum() or c.isspace()).split())

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bot.errors import ConfigError, DataError
 from learning.corpus import SYSTEM_PROMPTS, Dialogue, Split, read_corpus
+from learning.evaluate import openers
 from learning.muon import Muon
 from learning.packing import Stream, train_tokenizer
 
@@ -135,7 +137,8 @@ def pretrain(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _load_or_train_tokenizer(out, train, settings)
     run = _Run(out, settings, len(tokenizer))
-    stream = Stream(train, tokenizer.backend_tokenizer, settings.seed + run.step)
+    # The model is judged by what it answers to the openers: it is not to know them.
+    stream = Stream(train, tokenizer.backend_tokenizer, settings.seed + run.step, openers())
     writer = _tensorboard(out) if settings.tensorboard else None
     saved = run.seconds
     while run.progress < 1:
@@ -253,11 +256,10 @@ def _load_or_train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     if (out / "tokenizer.json").exists():
         return cast(PreTrainedTokenizerFast, PreTrainedTokenizerFast.from_pretrained(out))
-    texts = [t for d in train for t in (d.system, *d.replies, *(c for _, c in d.turns)) if t]
-    everyday = [t for d in train if d.source == "everyday" for _, t in d.turns]
-    tokenizer = train_tokenizer(
-        iter([*texts, *everyday * 4, *SYSTEM_PROMPTS]), settings.vocabulary
-    )
+    rng = random.Random(settings.seed)
+    said = [d.said(rng) for d in train for _ in range(4 if d.source == "everyday" else 1)]
+    texts = [t for d in said for t in (d.system, *d.replies, *(c for _, c in d.turns)) if t]
+    tokenizer = train_tokenizer(iter([*texts, *SYSTEM_PROMPTS]), settings.vocabulary)
     tokenizer.save_pretrained(out)
     return tokenizer
 
@@ -277,7 +279,8 @@ def held_out_losses(
     for source in sorted({d.source for d in held_out}):
         total = count = 0.0
         for dialogue in [d for d in held_out if d.source == source][:limit]:
-            text = str(tokenizer.apply_chat_template(dialogue.messages(), tokenize=False))
+            said = dialogue.said(random.Random(0))
+            text = str(tokenizer.apply_chat_template(said.messages(), tokenize=False))
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"][:1024]
             ids = torch.tensor([tokens], device=model.device)
             logits = model(input_ids=ids[:, :-1]).logits.float()[0]

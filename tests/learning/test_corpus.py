@@ -34,11 +34,47 @@ def test_repeated_bot_lines_are_alternative_last_replies(tmp_path: Path) -> None
     assert dialogue.system == "Be kind."
     assert dialogue.turns[-1] == ("user", "how are you")
     assert dialogue.replies == ("Fine.", "Well!")
-    assert dialogue.messages("Well!")[-1] == {"role": "assistant", "content": "Well!"}
+    last = {dialogue.said(random.Random(i)).messages()[-1]["content"] for i in range(20)}
+    assert last == {"Fine.", "Well!"}
+
+
+def test_repeated_user_lines_are_ways_to_say_the_turn_and_each_is_visited(tmp_path: Path) -> None:
+    (dialogue,) = block(tmp_path, "U: hi\nU: hey [you|there]\nB: Hello!\nU: bye\nB: Bye.")
+
+    said = {dialogue.said(random.Random(i)).turns[0][1] for i in range(60)}
+    assert said == {"hi", "hey you", "hey there"}
+    assert dialogue.openings == 2
+
+
+def test_a_row_of_a_table_stays_for_the_whole_dialogue(tmp_path: Path) -> None:
+    text = "= pet: sound\ncat | meow\nowl | hoot\n\nU: I got {a pet}\nB: {pet.sound}! not {a pet2}."
+    (dialogue,) = block(tmp_path, text)
+
+    said = {dialogue.said(random.Random(i)).messages()[-1]["content"]: None for i in range(20)}
+    assert set(said) == {"Meow! Not an owl.", "Hoot! Not a cat."}
+
+
+@pytest.mark.parametrize("line", ["{dog}", "{pet.colour}", "[a|b", "a|b"])
+def test_a_line_that_cannot_be_said_is_refused_where_it_is_read(tmp_path: Path, line: str) -> None:
+    with pytest.raises(DataError, match=r"a\.txt, block 2"):
+        block(tmp_path, f"= pet: sound\ncat | meow\n\nU: {line}\nB: ok")
+
+
+def test_a_table_whose_rows_have_other_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="1 of 2 columns"):
+        block(tmp_path, "= pet: sound\ncat")
+
+
+def test_people_in_a_hurry_type_without_capitals_and_marks_and_the_bot_never_does() -> None:
+    plain = Dialogue("everyday", (("user", "I'm home."),), "", ("It's good to hear. well done.",))
+    said = [plain.said(random.Random(i), hurried=True) for i in range(200)]
+
+    assert {d.turns[0][1] for d in said} > {"I'm home.", "i'm home.", "i'm home", "im home"}
+    assert {d.replies for d in said} == {("It's good to hear. Well done.",)}
 
 
 @pytest.mark.parametrize(
-    "text", ["B: no question", "U: no answer", "U: a\nB: b\nB: c\nU: d\nB: e", "X: what"]
+    "text", ["B: no question", "U: no answer", "U: a\nB: b\nS: late\nB: e", "X: what"]
 )
 def test_a_malformed_block_is_named_with_its_file_and_number(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError, match=r"a\.txt, block 1"):

@@ -103,6 +103,19 @@ def test_a_stream_renders_dialogues_as_the_template_does(
     assert stream.batch(2, 16, 0.5).shape == (2, 17)
 
 
+def test_a_dialogue_with_an_unseen_sentence_is_not_shown_however_it_is_typed(
+    run: tuple[Path, list[Progress]],
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(run[0])
+    held = Dialogue("everyday", (("user", "Hi there"),), "", ("No.",))
+    shown = Dialogue("everyday", (("user", "good day"),), "", ("Yes.",))
+    stream = Stream([held, shown], tokenizer.backend_tokenizer, 0, ["hi, there!"])
+
+    text = tokenizer.decode(stream.batch(2, 200, 1.0).flatten())
+    assert "Yes." in text
+    assert "No." not in text
+
+
 def test_an_interrupted_run_goes_on_from_its_checkpoint(corpus: Path, tmp_path: Path) -> None:
     class Stop(Exception):
         pass
