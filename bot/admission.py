@@ -1,18 +1,27 @@
 """Is this message for the model at all? Decided before anything is stored or generated.
 
-Thin on purpose: empties, our own words and length today; allow and deny lists, rates and
-consent belong here too. Duplicates are the store's knowledge (`Store.add_message`), so
-`bot.conversation` asks it. Knows no platform and does no I/O.
+The one decision for every platform: our own words, who may talk and where, how often
+(`bot.limits`), empties and length. Who is not permitted meets silence. Duplicates are the
+store's knowledge (`Store.add_message`), so `bot.conversation` asks it. Of the platforms it
+knows which are the operator's own, and which conversations are direct.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+from bot.config import LimitsConfig, PermissionsConfig
+from bot.limits import Limits, TooFast
 from bot.types import Message
 
+log = logging.getLogger(__name__)
+
+LOCAL = frozenset({"console", "simulate"})
+"""Platforms that only the operator reaches: neither permissions nor limits apply."""
 EMPTY_ANSWER = "I can only read text: write me something and I will answer."
 
 _CONTROL = dict.fromkeys({*range(0x20), 0x7F, *range(0x80, 0xA0)} - {ord("\n"), ord("\t")})
@@ -40,14 +49,46 @@ class Refused:
 class Admission:
     """Decides about each message, in one place for every platform."""
 
-    def __init__(self, max_characters: int, own: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        max_characters: int,
+        own: Collection[str] = (),
+        *,
+        permissions: PermissionsConfig | None = None,
+        limits: LimitsConfig | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_characters = max_characters
         self._own = frozenset(own)
+        self._permissions = permissions or PermissionsConfig()
+        self._limits = Limits(limits or LimitsConfig(), clock)
 
     def check(self, message: Message) -> Admitted | Refused:
         """Admit a message, with its text cleaned, or refuse it."""
+        verdict = self._refused(message) or self._admitted(message)
+        if isinstance(verdict, Refused):
+            log.debug(
+                "message %s in %s is not for the model: %s",
+                message.platform_id, message.channel, verdict.reason,
+            )
+        return verdict
+
+    def _refused(self, message: Message) -> Refused | None:
+        """Why a message is refused whatever it says."""
         if message.author in self._own:
             return Refused("own message")
+        if message.channel.platform in LOCAL:
+            return None
+        if reason := forbidden(message, self._permissions):
+            return Refused(reason)
+        if message.author in self._permissions.users.admin_ids:
+            return None
+        # Before the text is looked at: a flood of nothing is a flood too.
+        fast = self._limits.check(message, direct=is_direct(message))
+        return Refused(f"too many from one {fast.who}", _slow_down(fast)) if fast else None
+
+    def _admitted(self, message: Message) -> Admitted | Refused:
+        """A message that may be answered, unless it says nothing."""
         text = clean(message.text)
         if _INVISIBLE.fullmatch(text):
             return Refused("empty", EMPTY_ANSWER)
@@ -58,6 +99,54 @@ class Admission:
                 f"{self._max_characters:,}."
             )
         return Admitted(replace(message, text=text), note)
+
+
+def forbidden(message: Message, permissions: PermissionsConfig) -> str:
+    """Why the permissions keep a message from being answered, or an empty string.
+
+    Blocked wins over allowed. Roles are known on servers only, so where roles alone are
+    allowed nobody is answered in direct messages.
+    """
+    users, roles, channels = permissions.users, permissions.roles, permissions.channels
+    if message.author in users.blocked_ids:
+        return "the person is blocked"
+    if message.author in users.admin_ids:
+        return ""
+    if _meet(message.roles, roles.blocked_ids):
+        return "a role of the person is blocked"
+    chosen = message.author in users.allowed_ids or _meet(message.roles, roles.allowed_ids)
+    if (users.allowed_ids or roles.allowed_ids) and not chosen:
+        return "neither the person nor a role is among those allowed"
+    if is_direct(message):
+        return ""
+    places = (message.channel.channel, *message.within)
+    if _meet(places, channels.blocked_ids):
+        return "the channel is blocked"
+    if channels.allowed_ids and not _meet(places, channels.allowed_ids):
+        return "the channel is not among those allowed"
+    return ""
+
+
+def is_direct(message: Message) -> bool:
+    """Whether a message was said to the bot alone, on no server and in no channel."""
+    channel = message.channel
+    # Slack's direct conversations lie in the workspace; their ids begin with a D.
+    slack = channel.platform == "slack" and channel.channel.startswith("D")
+    return channel.guild == "direct" or slack
+
+
+def _meet(some: Collection[str], others: Collection[str]) -> bool:
+    return not set(some).isdisjoint(others)
+
+
+def _slow_down(fast: TooFast) -> str:
+    """What is said to a person who asks too fast; nothing if it has been said."""
+    if not fast.tell:
+        return ""
+    seconds = f"{fast.seconds} second{'' if fast.seconds == 1 else 's'}"
+    if fast.who == "person":
+        return f"You are quick! Give me {seconds}, then ask me again."
+    return f"Many people here are talking to me. Give me {seconds}, then ask me again."
 
 
 def clean(text: str) -> str:

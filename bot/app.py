@@ -12,7 +12,7 @@ import asyncio
 import getpass
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,11 +23,12 @@ from bot.commands import Commands
 from bot.config import Config
 from bot.conversation import Conversation
 from bot.engine.base import Engine
-from bot.errors import AdapterError, RapportError, StoreError
+from bot.errors import AdapterError, ConfigError, RapportError, StoreError
 from bot.learning_port import EventKind, LearningEvent
 from bot.lock import data_lock, make_folder
 from bot.logs import logging_to, quiet_libraries
-from bot.platforms.base import Notice, NoticeKind
+from bot.people import People
+from bot.platforms.base import Notice, NoticeKind, Platform
 from bot.store import Store
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class App:
     learning: LearningLoop
     conversation: Conversation
     commands: Commands
+    people: People
     pending: PendingRuns
     opening: tuple[LearningEvent, ...] = ()
     """What the learning half had to tell while it was opened, when nobody could listen."""
@@ -95,8 +97,10 @@ class PendingRuns:
 
 
 @asynccontextmanager
-async def open_app(config: Config, data: Path) -> AsyncIterator[App]:
+async def open_app(config: Config, data: Path, *, echo: bool = False) -> AsyncIterator[App]:
     """Everything, for as long as the context lasts; alone in its data folder.
+
+    With `echo` the log also goes to the standard error.
 
     Raises:
         StoreError: the folder is in use or cannot be used.
@@ -104,7 +108,7 @@ async def open_app(config: Config, data: Path) -> AsyncIterator[App]:
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(data_lock(data))
-        stack.enter_context(logging_to(data, config.log))
+        stack.enter_context(logging_to(data, config.log, echo=echo))
         stack.callback(log.info, "closed")
         store = await stack.enter_async_context(await Store.open(data))
         engine = await _open_engine(config)
@@ -116,20 +120,26 @@ async def open_app(config: Config, data: Path) -> AsyncIterator[App]:
         conversation = Conversation(
             engine, store, config, learning.current, on_vote=learning.on_vote
         )
-        commands = Commands(conversation, store, engine, learning)
+        people = People(store, config, conversation=conversation, learning=learning)
+        await people.finish()
+        commands = Commands(conversation, store, engine, learning, people)
         log.info("open: %s on %s, data in %s", engine.info.name, engine.info.device, data)
         for warning in engine.info.warnings:
             log.warning("%s", warning)
         with plain_errors():
             async with asyncio.TaskGroup() as tasks:
-                background = tasks.create_task(learning.run(), name="learning")
+                background = [
+                    tasks.create_task(learning.run(), name="learning"),
+                    tasks.create_task(people.keep_retention(), name="retention"),
+                ]
                 try:
                     yield App(
-                        config, data, store, engine, learning, conversation, commands, pending,
-                        tuple(opening),
+                        config, data, store, engine, learning, conversation, commands, people,
+                        pending, tuple(opening),
                     )
                 finally:
-                    background.cancel()
+                    for task in background:
+                        task.cancel()
 
 
 async def _open_engine(config: Config) -> Engine:
@@ -254,6 +264,75 @@ async def chat_in_terminal(
         return not console.failed
 
 
+MakePlatform = Callable[[App], Platform]
+
+
+def platforms_in(environment: Mapping[str, str]) -> list[MakePlatform]:
+    """What makes a platform, for each whose tokens are in the environment.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found: list[MakePlatform] = []
+    if token := environment.get("DISCORD_BOT_TOKEN", "").strip():
+        found.append(lambda app: _discord(app, token))
+    if environment.get("SLACK_BOT_TOKEN", "").strip():
+        found.append(lambda app: _slack(app, environment))
+    if not found:
+        raise ConfigError(
+            "there is no platform to talk on: set DISCORD_BOT_TOKEN, or SLACK_BOT_TOKEN with "
+            "SLACK_APP_TOKEN, in the environment (README.md says where to get them), or talk in "
+            "the terminal with `rapport chat`"
+        )
+    return found
+
+
+def _discord(app: App, token: str) -> Platform:
+    from bot.platforms.discord import DiscordPlatform
+
+    return DiscordPlatform(
+        token, app.config, app.conversation, app.commands, app.store, app.people
+    )
+
+
+def _slack(app: App, environment: Mapping[str, str]) -> Platform:
+    from bot.platforms.slack import SlackPlatform
+    from bot.platforms.slack.platform import APP, BOT, SIGNING, Secrets
+
+    secrets = Secrets(*(environment.get(name, "").strip() for name in (BOT, APP, SIGNING)))
+    return SlackPlatform(secrets, app.config, app.conversation, app.commands)
+
+
+async def run_platforms(
+    config: Config, data: Path, environment: Mapping[str, str],
+    started: Callable[[App], None] = lambda _: None,
+) -> None:
+    """Open everything and talk on every platform, until cancelled.
+
+    Raises:
+        ConfigError: no token is set, or a platform does not accept what it was given.
+    """
+    makers = platforms_in(environment)
+    async with open_app(config, data, echo=True) as app:
+        platforms = [make(app) for make in makers]
+
+        def tell(notice: Notice) -> None:
+            if notice.kind != "progress":
+                log.info("%s", notice.text)
+            for platform in platforms:
+                platform.notice(notice)
+
+        unlisten = app.listen(tell)
+        try:
+            with plain_errors():
+                async with asyncio.TaskGroup() as tasks:
+                    for platform in platforms:
+                        tasks.create_task(platform.run(), name=platform.name)
+                    started(app)
+        finally:
+            unlisten()
+
+
 def _renderer(as_json: bool) -> Renderer:
     from bot.platforms.console_render import Colour, Json, Plain
 
@@ -276,5 +355,5 @@ def as_notice(event: LearningEvent) -> Notice:
     """What the learning half tells, as platforms show it."""
     kind = _NOTICES.get(event.kind, "learning")
     share = event.progress if event.kind == "progress" else None
-    return Notice(kind, event.text, share)
+    return Notice(kind, event.text, share, last=event.kind in _ENDS)
 

@@ -183,7 +183,7 @@ def votes() -> None:
 def export(config_file: Path | None, data: Path, form: str, out: Path | None) -> None:
     """Write the votes out, for a spreadsheet or another trainer.
 
-    Private channels are left out.
+    Private channels are left out, and so are the words of people who do not consent.
     """
     config = read_config(config_file)
     from bot.app import open_store
@@ -195,7 +195,8 @@ def export(config_file: Path | None, data: Path, form: str, out: Path | None) ->
             ids = sorted({vote.exchange_id for vote in rated})
             text = io.StringIO(newline="")
             number = export_votes(rated, await store.exchanges(ids), form, text,
-                                  rater_cap=config.learning.rater_cap)
+                                  rater_cap=config.learning.rater_cap,
+                                  consent=await store.consent(config.learning))
             return text.getvalue(), number
 
     text, number = run(gather())
@@ -301,9 +302,11 @@ def _print_simulation(result: dict[str, Any]) -> None:
               type=click.FloatRange(0.0, min_open=True), help="How long to train.")
 @click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(0))
 @click.option("--tensorboard", is_flag=True, help="Write curves to OUT/tensorboard.")
+@click.option("--compile", "compiled", is_flag=True,
+              help="Compile the model first (needs a C++ compiler; pays off in long runs).")
 def pretrain(
     config_file: Path | None, corpora: Path, out: Path, minutes: float, seed: int,
-    tensorboard: bool,
+    tensorboard: bool, compiled: bool,
 ) -> None:
     """Make a small model from scratch.
 
@@ -320,7 +323,8 @@ def pretrain(
     with_card = all(find_spec(name) for name in ("sacrebleu", "rouge_score"))
     if not with_card:
         click.echo("There will be no model card: that needs pip install 'rapport-bot[card]'.")
-    settings = PretrainSettings(minutes=minutes, seed=seed, tensorboard=tensorboard)
+    settings = PretrainSettings(minutes=minutes, seed=seed, tensorboard=tensorboard,
+                                compile=compiled)
     with progress_bar("pretraining") as tell:
         def report(progress: Progress) -> None:
             tell(progress.minutes / progress.of_minutes,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Literal
 
@@ -20,6 +20,7 @@ from bot.conversation import Conversation
 from bot.engine.base import Engine
 from bot.errors import RapportError
 from bot.learning_port import Learning, LearningStatus
+from bot.people import People
 from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey, Exchange, Vote, VoteValue
 
@@ -52,6 +53,10 @@ class Answer:
     """The person wants to leave."""
     vote: Vote | None = None
     """The vote that the command made."""
+    file: tuple[str, str] | None = None
+    """A file for the asker alone: its name and its text."""
+    learning: bool = False
+    """Whether a learning run was asked for, so that its course is worth showing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class Asker:
     """The source of this person's votes, such as ``terminal``."""
     operator: bool = False
     """Whether this person owns the model."""
+    admin: bool = False
+    """Whether this person looks after the server that the channel belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +97,12 @@ HELP = (
     Help("/why", "what the model saw when it gave the last reply"),
     Help("/reset", "forget this conversation and start anew"),
     Help("/persona [TEXT|default]", "show or change who the bot is here"),
+    Help("/mydata [get|forget|consent yes|no]", "what I keep of you; delete it; may I learn?"),
     Help("/status", "the model, who serves, and how people like it"),
     Help("/learn retrain", "learn from the votes now", operator=True),
     Help("/learn status", "the run that is on, and the last verdict", operator=True),
     Help("/learn adapters", "every version with its verdict", operator=True),
-    Help("/learn try VERSION", "let this channel talk with a version; `none` ends it",
-         operator=True),
+    Help("/learn try VERSION", "let this channel try a version; `none` ends it", operator=True),
     Help("/learn rollback [VERSION]", "serve the version before this one again", operator=True),
     Help("/learn cancel", "give up the run that is on", operator=True),
     Help("/learn pause", "start no runs until /learn resume", operator=True),
@@ -122,17 +129,19 @@ class Commands:
     """Does what people ask for with a slash."""
 
     def __init__(
-        self, conversation: Conversation, store: Store, engine: Engine, learning: Learning
+        self, conversation: Conversation, store: Store, engine: Engine, learning: Learning,
+        people: People,
     ) -> None:
         self._conversation = conversation
         self._store = store
         self._engine = engine
         self._learning = learning
+        self._people = people
         self._voted: dict[tuple[ChannelKey, str], int] = {}
         self._general: dict[str, Callable[[Asker, str], Awaitable[Answer]]] = {
             "up": self._up, "down": self._down, "undo": self._undo, "why": self._why,
             "reset": self._reset, "persona": self._persona, "status": self._status,
-            "learn": self._learn, "help": self._help, "quit": self._quit,
+            "learn": self._learn, "help": self._help, "quit": self._quit, "mydata": self._mydata,
         }
         self._lessons: dict[str, Callable[[Asker, str], Awaitable[Answer]]] = {
             "retrain": self._retrain, "status": self._progress, "adapters": self._adapters,
@@ -150,6 +159,10 @@ class Commands:
         except RapportError as error:
             return said(" ".join(str(error).split()), "bad")
 
+    async def versions(self) -> list[str]:
+        """Every version's name, oldest first; what a command's menu offers."""
+        return [adapter.name for adapter in await self._learning.adapters()]
+
     async def _up(self, asker: Asker, args: str) -> Answer:
         return await self._vote(asker, args, 1)
 
@@ -160,7 +173,7 @@ class Commands:
         exchange = await self._rated(asker.channel, args)
         if exchange is None:
             return said("There is no reply to rate yet.", "bad")
-        vote = await self._conversation.vote(
+        vote = await self._conversation.ratings.vote(
             asker.channel, exchange, asker.person, value, asker.source
         )
         self._voted[asker.channel, asker.person] = exchange
@@ -189,7 +202,7 @@ class Commands:
                     standing = vote
         if exchange is None or standing is None or standing.value == 0:
             return said("There is no vote of yours to take back.", "bad")
-        vote = await self._conversation.vote(
+        vote = await self._conversation.ratings.vote(
             asker.channel, exchange, asker.person, 0, asker.source
         )
         self._voted.pop((asker.channel, asker.person), None)
@@ -199,7 +212,7 @@ class Commands:
         exchange = await self._rated(asker.channel, args)
         if exchange is None:
             return said("There is no reply yet.", "bad")
-        told = await self._conversation.why(asker.channel, exchange)
+        told = await self._conversation.ratings.rated(asker.channel, exchange)
         turns = tuple((turn.role, _short(turn.content)) for turn in told.prompt)
         return Answer((
             Table(f"Reply {told.id}", ("", ""), await self._facts(told)),
@@ -233,11 +246,17 @@ class Commands:
     async def _persona(self, asker: Asker, args: str) -> Answer:
         if not args:
             return said(await self._conversation.persona(asker.channel))
+        if not (asker.admin or asker.operator):
+            return said("Only those who look after this server can change who I am here.", "bad")
         if args.lower() in ("default", "none"):
             await self._conversation.set_persona(asker.channel, None)
             return said(f"As before: {await self._conversation.persona(asker.channel)}")
         await self._conversation.set_persona(asker.channel, args)
         return said("That is who I am here from now on.")
+
+    async def _mydata(self, asker: Asker, args: str) -> Answer:
+        told = await self._people.told(asker.channel.platform, asker.person, args)
+        return Answer((Text(told.text),), file=told.file)
 
     async def _status(self, asker: Asker, args: str) -> Answer:
         info, stats = self._engine.info, self._engine.stats()
@@ -274,7 +293,7 @@ class Commands:
         return await act(asker, rest.strip())
 
     async def _retrain(self, asker: Asker, args: str) -> Answer:
-        return said(await self._learning.retrain(), "learning")
+        return replace(said(await self._learning.retrain(), "learning"), learning=True)
 
     async def _cancel(self, asker: Asker, args: str) -> Answer:
         return said(await self._learning.cancel(), "learning")

@@ -118,12 +118,86 @@ class ScheduleConfig(Section):
     timezone: str = "UTC"
 
 
+class ModerationConfig(Section):
+    """What the bot must not say."""
+
+    words: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    classifier: str = ""
+
+
+class VotesConfig(Section):
+    """Which reactions are votes."""
+
+    up: tuple[str, ...] = ("👍", "❤️")
+    down: tuple[str, ...] = ("👎",)
+
+
+class DiscordConfig(Section):
+    """Where and how the bot talks on Discord."""
+
+    message_content: bool = True
+    always: tuple[str, ...] = ()
+    thread_per_mention: bool = False
+    buttons: bool = False
+    ping: bool = False
+    edit_seconds: Annotated[float, Field(ge=0.2)] = 1.2
+    attachment_characters: Count = 2000
+    api_base: str = ""
+
+
+class SlackConfig(Section):
+    """Where and how the bot talks on Slack."""
+
+    mode: Literal["socket", "http"] = "socket"
+    http_host: str = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 3000
+    always: tuple[str, ...] = ()
+    thread_replies: bool = True
+    feedback_buttons: bool = True
+    edit_seconds: Annotated[float, Field(ge=0.2)] = 1.2
+    api_base: str = ""
+
+
+class UsersConfig(Section):
+    """Which people the bot obeys and talks to, by their ids."""
+
+    admin_ids: tuple[str, ...] = ()
+    allowed_ids: tuple[str, ...] = ()
+    blocked_ids: tuple[str, ...] = ()
+
+
+class PlacesConfig(Section):
+    """Which roles, or which channels and categories, the bot talks to, by their ids."""
+
+    allowed_ids: tuple[str, ...] = ()
+    blocked_ids: tuple[str, ...] = ()
+
+
+class PermissionsConfig(Section):
+    """Who may talk with the bot, and where; nothing listed is everybody."""
+
+    users: UsersConfig = UsersConfig()
+    roles: PlacesConfig = PlacesConfig()
+    channels: PlacesConfig = PlacesConfig()
+
+
+class LimitsConfig(Section):
+    """How often the bot answers; 0 is no limit."""
+
+    user_per_minute: Count = 12
+    guild_per_minute: Count = 120
+
+
 class LearningConfig(Section):
     """How votes become adapters."""
 
     enabled: bool = True
     share: Share = 0.25
     private_channels: bool = False
+    consent: Literal["ask", "opt-in", "opt-out", "granted"] = "ask"
+    platform_terms_acknowledged: bool = False
+    retention_days: Count = 30
     rater_cap: Annotated[float, Field(ge=1.0)] = 2.0
     min_examples: Positive = 4
     seed: int = 0
@@ -147,6 +221,12 @@ class Config(Section):
     engine: EngineConfig = EngineConfig()
     sampling: SamplingConfig = SamplingConfig()
     conversation: ConversationConfig = ConversationConfig()
+    permissions: PermissionsConfig = PermissionsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    moderation: ModerationConfig = ModerationConfig()
+    votes: VotesConfig = VotesConfig()
+    discord: DiscordConfig = DiscordConfig()
+    slack: SlackConfig = SlackConfig()
     learning: LearningConfig = LearningConfig()
     log: LogConfig = LogConfig()
 
@@ -197,5 +277,6 @@ def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> dict[str,
         if isinstance(spec.default, Section):
             keys |= known_keys(type(spec.default), f"{prefix}{name}.")
         else:
-            keys[f"{prefix}{name}"] = spec.default
+            default = spec.default
+            keys[f"{prefix}{name}"] = list(default) if isinstance(default, tuple) else default
     return keys

@@ -3,7 +3,7 @@
 Every platform hands its messages to `Conversation.hear`, which is durable on return, so
 that the platform's queue may be told that the event is taken; then it renders what comes
 from `Conversation.answer`. `respond` is both in one. The exchange is durable before the
-platform is told that the reply has ended; votes and settings before their calls return. A
+platform is told that the reply has ended; settings before their calls return. A
 channel has one reply at a time, in the order the messages came. Which adapter answers is
 the caller's knowledge (`adapter_for`); tokens, templates and the window are
 `bot.history`'s.
@@ -13,8 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+)
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -23,7 +30,10 @@ from bot.config import Config
 from bot.engine.base import Delta, Engine, Request
 from bot.errors import Busy, PromptTooLong, RapportError
 from bot.history import ChannelLog, ChannelLogs, Prompt, Window, clipped, restored
+from bot.moderation import Moderation, Withheld
+from bot.ratings import Ratings
 from bot.store import Store
+from bot.turns import Turns
 from bot.types import (
     BASE,
     ChannelKey,
@@ -32,7 +42,6 @@ from bot.types import (
     Message,
     Timings,
     Vote,
-    VoteValue,
 )
 
 log = logging.getLogger(__name__)
@@ -44,6 +53,7 @@ MAX_PERSONA = 2000
 
 SHORTENED = "That was more than I can read at once; I read the beginning."
 NOTHING_SAID = "I have no words for that just now; ask me again, or differently."
+WITHHELD = "I would rather not say what came to my mind. Ask me something else."
 FAILED = "Something went wrong while I was answering; please try again."
 
 
@@ -106,14 +116,6 @@ class _Said:
             self.error = delta.error
 
 
-@dataclass(slots=True)
-class _Gate:
-    """A channel's turn-taking, kept only while someone is in it."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-
-
 class Conversation:
     """All channels' conversations over one engine and one store."""
 
@@ -133,10 +135,14 @@ class Conversation:
         self._config = config
         self._adapter_for = adapter_for
         self._clock = clock
-        self._on_vote = on_vote
+        self.ratings = Ratings(store, clock, on_vote)
+        self._moderation = Moderation(config.moderation)
         self._logs = ChannelLogs(channels_in_memory)
-        self._gates: dict[ChannelKey, _Gate] = {}
-        self.admission = Admission(config.conversation.max_message_characters)
+        self._turns = Turns()
+        self.admission = Admission(
+            config.conversation.max_message_characters,
+            permissions=config.permissions, limits=config.limits,
+        )
         context = engine.info.context
         self._reserve = min(config.sampling.max_tokens, max(1, context // 2))
         budget = context - self._reserve
@@ -185,6 +191,10 @@ class Conversation:
         waiting = await self._store.waiting_messages(platform)
         return [Heard(one.message, one.id) for one in waiting]
 
+    async def give_up(self, heard: Heard) -> None:
+        """Leave a message, and those before it in its channel, without an answer."""
+        await self._store.settle(heard.row)
+
     async def answer(
         self, heard: Heard, *, seed: int | None = None
     ) -> AsyncGenerator[ReplyEvent, None]:
@@ -197,12 +207,12 @@ class Conversation:
             yield Reply(heard.refusal)
             return
         channel = heard.message.channel
-        async with self._turn(channel):
+        async with self._turns.turn(channel):
             past = await self._log(channel, heard.row)
             limit = self._config.conversation.max_message_characters
             asked = past.heard(heard.message.author, clipped(heard.message.text, limit))
             self._logs.put(channel, asked)
-            if self._config.conversation.join and self._gates[channel].users > 1:
+            if self._config.conversation.join and self._turns.others_wait(channel):
                 return
             async with aclosing(self._generate(heard, asked, seed)) as events:
                 async for event in events:
@@ -219,7 +229,8 @@ class Conversation:
             prompt = await asyncio.to_thread(self._window.prompt, asked, persona)
             request = self._request(message.channel, prompt, seed)
             try:
-                async with aclosing(self._engine.stream(request)) as deltas:
+                stream = self._moderation.screen(self._engine.stream(request))
+                async with aclosing(stream) as deltas:
                     async for delta in deltas:
                         said.add(delta)
                         if delta.text:
@@ -227,13 +238,11 @@ class Conversation:
             except (GeneratorExit, asyncio.CancelledError):
                 await self._record(heard, prompt, request, said)
                 raise
-        except Busy as busy:
+        except (Busy, PromptTooLong, Withheld) as refusal:
+            if isinstance(refusal, Withheld):
+                await self._tell_withheld(message.channel, str(refusal))
             await self._store.settle(heard.row)
-            yield Reply(_busy_answer(busy), finish="error")
-            return
-        except PromptTooLong as error:
-            await self._store.settle(heard.row)
-            yield Reply(f"I cannot read that: {error}", finish="error")
+            yield Reply(_instead(refusal), finish="error")
             return
         exchange = await self._record(heard, prompt, request, said)
         note = SHORTENED if prompt.shortened else heard.note
@@ -242,6 +251,11 @@ class Conversation:
             note = f"{note} {FAILED}".strip()
         text = said.text if said.text.strip() or said.finish == "error" else NOTHING_SAID
         yield Reply(text, exchange, said.finish, request.adapter, said.timings, note)
+
+    async def _tell_withheld(self, channel: ChannelKey, reason: str) -> None:
+        log.warning("a reply in %s was withheld because of %s", channel, reason)
+        told = {"channel": str(channel), "reason": reason}
+        await self._store.add_event("withheld", told, self._clock())
 
     def _request(self, channel: ChannelKey, prompt: Prompt, seed: int | None) -> Request:
         adapter = self._adapter_for(channel)
@@ -298,43 +312,13 @@ class Conversation:
         self._logs.put(message.channel, prompt.answered(said.text, said.ids))
         return exchange
 
-    async def vote(
-        self, channel: ChannelKey, exchange_id: int, rater: str, value: VoteValue, source: str
-    ) -> Vote:
-        """Keep a person's opinion of a reply (0 withdraws it); durable on return.
-
-        Raises:
-            RapportError: there is no such reply in this channel.
-        """
-        await self.why(channel, exchange_id)
-        vote = Vote(exchange_id, rater, value, source, self._clock())
-        await self._store.add_vote(vote)
-        if self._on_vote is not None:
-            await self._on_vote(vote)
-        return vote
-
-    async def posted(self, exchange_id: int, platform_ids: tuple[str, ...]) -> None:
-        """Remember under which of the platform's ids a reply was posted."""
-        await self._store.link_platform_ids(exchange_id, platform_ids)
-
-    async def why(self, channel: ChannelKey, exchange_id: int) -> Exchange:
-        """Exactly what the model saw and said.
-
-        Raises:
-            RapportError: there is no such reply in this channel.
-        """
-        exchange = await self._store.exchange(exchange_id)
-        if exchange is None or exchange.channel != channel:
-            raise RapportError(f"there is no reply {exchange_id} in this channel")
-        return exchange
-
     async def last(self, channel: ChannelKey) -> Exchange | None:
         """The newest reply of a channel, if there was one."""
         return await self._store.last_exchange(channel)
 
     async def reset(self, channel: ChannelKey) -> None:
         """Begin anew: what was said stays on record but is not shown to the model again."""
-        async with self._turn(channel):
+        async with self._turns.turn(channel):
             await self._store.reset(channel, self._clock())
             self._forget(channel)
 
@@ -355,8 +339,28 @@ class Conversation:
                 raise RapportError(
                     f"a persona may have {MAX_PERSONA:,} characters; this has {len(persona):,}"
                 )
-        async with self._turn(channel):
+        async with self._turns.turn(channel):
             await self._store.set_persona(channel, persona)
+            self._forget(channel)
+
+    @asynccontextmanager
+    async def quiet(self, channels: Collection[ChannelKey]) -> AsyncIterator[None]:
+        """No reply is given in these channels meanwhile; afterwards all is read anew.
+
+        For deletions: a reply that is being written still holds what is to be deleted.
+        """
+        async with AsyncExitStack() as turns:
+            # In one order, so that two who do this cannot wait for each other.
+            for channel in sorted(set(channels), key=str):
+                await turns.enter_async_context(self._turns.turn(channel))
+            try:
+                yield
+            finally:
+                self.forgotten(channels)
+
+    def forgotten(self, channels: Iterable[ChannelKey]) -> None:
+        """Drop what is in memory of these channels: their logs, and what the engine keeps."""
+        for channel in channels:
             self._forget(channel)
 
     def _forget(self, channel: ChannelKey) -> None:
@@ -370,22 +374,14 @@ class Conversation:
             known = restored(turns, self._config.conversation.max_message_characters)
         return known
 
-    @asynccontextmanager
-    async def _turn(self, channel: ChannelKey) -> AsyncIterator[None]:
-        """One at a time in a channel, first come first served."""
-        gate = self._gates.setdefault(channel, _Gate())
-        gate.users += 1
-        try:
-            async with gate.lock:
-                yield
-        finally:
-            gate.users -= 1
-            if not gate.users:
-                del self._gates[channel]
 
-
-def _busy_answer(busy: Busy) -> str:
-    seconds = max(1, round(busy.estimate))
+def _instead(refusal: Busy | PromptTooLong | Withheld) -> str:
+    """What is said where there is no reply."""
+    if isinstance(refusal, Withheld):
+        return WITHHELD
+    if isinstance(refusal, PromptTooLong):
+        return f"I cannot read that: {refusal}"
+    seconds = max(1, round(refusal.estimate))
     return (
         "Many people are talking to me just now. Please ask me again in about "
         f"{seconds} second{'' if seconds == 1 else 's'}."

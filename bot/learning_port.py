@@ -7,7 +7,7 @@ shown as they are; a refusal is raised as a `RapportError` whose message can be 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -109,6 +109,9 @@ class Learning(Protocol):
             AdapterError: unknown, damaged, or made for another base.
             LearningError: there is nothing to go back to, or it never was champion.
         """
+
+    async def forget(self, exchanges: Collection[int]) -> str:
+        """Unlearn exchanges that were deleted, at once; a sentence on what that meant."""
 
     async def pause(self) -> str:
         """Start no runs until `resume`; the one that is on goes on. Survives a restart."""

@@ -1,8 +1,9 @@
 """Where the bot writes about its own doings: a rotating file in the data folder.
 
-The terminal stays clean for the conversation. Records go through a queue, so that the
-event loop never waits for the disk, and secrets are struck out on the way to the file:
-whatever looks like a platform's token, and the values of the variables that hold one.
+The terminal stays clean for the conversation; a bot on platforms also logs there. Records
+go through a queue, so that the event loop never waits for the disk, and secrets are struck
+out on the way: whatever looks like a platform's token, and the values of the variables that
+hold one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FILES = 3
 _TOKEN = re.compile(r"xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|hf_\w{20,}"
                     r"|[\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}")
 # Libraries whose information is noise to an operator.
-_LOUD = ("aiosqlite", "alembic", "apscheduler", "asyncio", "httpx", "sqlalchemy",
+_LOUD = ("aiosqlite", "alembic", "apscheduler", "asyncio", "discord", "httpx", "sqlalchemy",
          "transformers", "urllib3")
 
 
@@ -55,8 +56,8 @@ def redacted(text: str) -> str:
 
 
 @contextmanager
-def logging_to(folder: Path, config: LogConfig) -> Iterator[Path]:
-    """Log to a file in `folder` until the context ends; gives the file.
+def logging_to(folder: Path, config: LogConfig, *, echo: bool = False) -> Iterator[Path]:
+    """Log to a file in `folder`, and with `echo` to the standard error; gives the file.
 
     Raises:
         StoreError: the file cannot be written.
@@ -68,10 +69,14 @@ def logging_to(folder: Path, config: LogConfig) -> Iterator[Path]:
         )
     except OSError as error:
         raise StoreError(f"cannot write the log {file}: {error.strerror}") from error
-    target.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    targets: list[logging.Handler] = [target]
+    if echo:
+        targets.append(logging.StreamHandler())
+    for one in targets:
+        one.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     entrance = _Entrance(records)
-    listener = QueueListener(records, target)
+    listener = QueueListener(records, *targets)
     root = logging.getLogger()
     level = root.level
     root.addHandler(entrance)

@@ -46,6 +46,10 @@ class Message:
     author_name: str = ""
     private: bool = False
     """True for direct messages and private channels: never learned from unless enabled."""
+    roles: tuple[str, ...] = ()
+    """The platform's ids of the roles or groups that the person has there."""
+    within: tuple[str, ...] = ()
+    """Ids of what the channel lies in: a thread's channel, a channel's category."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ same database. Knows nothing of tastes, training or measuring.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,16 +44,26 @@ class Answer(Protocol):
         """``error`` when there is no reply."""
 
 
-class Talk(Protocol):
-    """What is used of `bot.conversation.Conversation`."""
-
-    def respond(self, message: Message, *, seed: int | None = None) -> AsyncIterator[object]:
-        """Answer a message; the last event is the `Answer`."""
+class Voting(Protocol):
+    """What is used of `bot.ratings.Ratings`."""
 
     async def vote(
         self, channel: ChannelKey, exchange_id: int, rater: str, value: VoteValue, source: str
     ) -> Vote:
         """Keep a vote."""
+
+
+class Talk(Protocol):
+    """What is used of `bot.conversation.Conversation`."""
+
+    def respond(
+        self, message: Message, *, seed: int | None = None
+    ) -> AsyncGenerator[object, None]:
+        """Answer a message; the last event is the `Answer`."""
+
+    @property
+    def ratings(self) -> Voting:
+        """Where votes go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,7 @@ async def _ask(talk: Talk, asked: Asked, before: asyncio.Event | None) -> Answer
         datetime.now(UTC),
     )
     last: object = None
-    stream = cast("AsyncGenerator[object]", talk.respond(message, seed=asked.seed))
+    stream = talk.respond(message, seed=asked.seed)
     async with aclosing(stream) as events:
         async for event in events:
             if last is None and before is not None:

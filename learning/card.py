@@ -100,7 +100,9 @@ larger models.
 * Synthetic-Persona-Chat (Jandaghi et al. 2023): persona small talk, of which `test` is for
   evaluation only. CC BY 4.0.
 * Everyday dialogues (`learning/everyday`), written for Rapport: greetings, itself, feelings,
-  plans, home, culture, questions, and chats of a few turns. Apache-2.0.
+  plans, home, culture, questions, and chats of a few turns, many of them with choices and
+  slots. Dialogues in which somebody says one of the thirty openers below are left out.
+  Apache-2.0.
 
 Licence texts and attribution are in `NOTICE`.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -83,8 +83,9 @@ def build_examples(
 ) -> tuple[Example, ...]:
     """The examples that may be learned from, by exchange id.
 
-    Left out: exchanges of another base, private ones unless `private`, and replies that
-    are empty or did not end by themselves.
+    `exchanges` are those that people consented to (`bot.store.Consent`). Left out besides:
+    exchanges of another base, private ones unless `private`, and replies that are empty or
+    did not end by themselves.
     """
     by_id = {exchange.id: exchange for exchange in exchanges}
     unit = units(timeline)
@@ -137,8 +138,8 @@ def _merge(group: Sequence[Example]) -> Example | None:
     )
 
 
-def require_enough(examples: Iterable[Example], needed: int) -> None:
-    """See that there is something to train on.
+def require_enough(examples: Iterable[Example], needed: int, besides: str = "") -> None:
+    """See that there is something to train on; `besides` is said as well where there is not.
 
     Raises:
         NothingToLearn: fewer than `needed` liked training examples; the message has the numbers.
@@ -151,6 +152,7 @@ def require_enough(examples: Iterable[Example], needed: int) -> None:
             f"not enough to learn from: {training} liked replies to train on, {needed} needed "
             f"({len(found)} rated: {liked} liked, {len(found) - liked} disliked, "
             f"{liked - training} liked ones kept for judging); rate more replies"
+            + (f"; {besides}" if besides else "")
         )
 
 
@@ -194,6 +196,24 @@ def read_snapshot(folder: Path) -> Snapshot:
     if digest(snapshot) != expected:
         raise LearningError(f"the frozen data of the run in {path} was changed")
     return snapshot
+
+
+def folders_with(runs: Path, exchanges: Collection[int]) -> set[str]:
+    """The names of the folders in `runs` whose snapshot has any of these exchanges. Blocks.
+
+    A snapshot that cannot be read counts as one that has.
+    """
+    wanted = frozenset(exchanges)
+    found: set[str] = set()
+    for folder in runs.iterdir() if wanted and runs.is_dir() else ():
+        try:
+            examples = read_snapshot(folder).examples
+        except LearningError:
+            found.add(folder.name)
+            continue
+        if any(wanted.intersection((one.exchange_id, *one.folded)) for one in examples):
+            found.add(folder.name)
+    return found
 
 
 def _parse(data: Mapping[str, list[dict[str, object]]]) -> Snapshot:

@@ -1,8 +1,8 @@
 """``rapport votes export``: what people rated, in the columns that TRL and a spreadsheet expect.
 
 It knows exchanges and labels, no database and no tokenizer; it writes lines to a text
-stream. Private channels are never exported, and replies that did not end by themselves
-only appear in the flat table of votes.
+stream. Private channels are never exported, nor words of people who do not consent; replies
+that did not end by themselves only appear in the flat table of votes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TextIO, get_args
 
 from bot.errors import DataError
+from bot.store import Consent
 from bot.types import Exchange, Turn, Vote, last_user_text
 from learning.votes import labels, standing
 
@@ -32,6 +33,7 @@ def export_votes(
     out: TextIO,
     *,
     rater_cap: float,
+    consent: Consent,
 ) -> int:
     """Write the votes in a format; one line for each row.
 
@@ -47,7 +49,7 @@ def export_votes(
     """
     if form not in FORMATS:
         raise DataError(f"unknown format {form!r}; choose one of {', '.join(FORMATS)}")
-    public = {one.id: one for one in exchanges if not one.private}
+    public = {one.id: one for one in exchanges if not one.private and consent.covers(one)}
     if form == "csv":
         return _write_table(votes, public, out)
     rated = [

@@ -1,19 +1,19 @@
 """Candidate against champion, on the serving path: a verdict with its reasons.
 
 `judge` asks the engine how likely held-out replies are under the candidate, the champion
-and the base, lets both answer the canaries, and turns the numbers into checks. It leaves
-the judging of them to `learning.checks`, and knows nothing of training, files or who is
-told; it changes nothing.
+and the base, lets both answer the fixed prompts, and turns what comes back into checks. It
+leaves the judging to `learning.checks` and `learning.conduct`, and knows nothing of
+training, files or who is told; it changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bot.config import GateConfig
-from bot.engine.base import Engine, Score, ScoreItem
+from bot.engine.base import Engine, Score, ScoreItem, Template
 from bot.types import BASE, Sampling
 from learning.canaries import CanaryReply, answer, read_canaries
 from learning.checks import (
@@ -25,6 +25,7 @@ from learning.checks import (
     vote_aucs,
     votes_checks,
 )
+from learning.conduct import conduct_checks, read_conduct
 from learning.metrics import distinct_n, mean
 from learning.types import BaseReply, Example, Snapshot, Verdict
 
@@ -44,6 +45,7 @@ async def judge(
     sampling: Sampling,
     persona: str,
     seed: int,
+    forbidden: Callable[[str], str | None] = lambda _: None,
 ) -> Verdict:
     """Decide whether `candidate` may serve instead of `champion`; both are loaded.
 
@@ -54,26 +56,48 @@ async def judge(
         sampling: how the canaries are drawn, as conversations are.
         persona: the system prompt of the canaries; empty for none.
         seed: of the canaries.
+        forbidden: names the moderation rule that a text breaks.
     """
     voted, anchored = await _scores(engine, snapshot, candidate, champion)
-    prompts = read_canaries()[: config.canaries]
-    ours, theirs = await asyncio.gather(
+    prompts = {"general": read_canaries()[: config.canaries], **read_conduct()}
+    our_replies, their_replies = await asyncio.gather(
         *(
-            answer(engine, name, prompts, persona=persona, sampling=sampling, seed=seed)
+            _answers(engine, name, prompts, persona=persona, sampling=sampling, seed=seed)
             for name in (candidate, champion)
         )
     )
+    ours, theirs = our_replies["general"], their_replies["general"]
+    learned = await asyncio.to_thread(_texts, engine.template, snapshot)
     liked_length = mean([len(one.reply_ids) - 1.0 for one in snapshot.examples if one.liked])
     checks = (
         *votes_checks(voted, config, gates_before),
         *anchor_checks(anchored, config),
         *canary_checks(ours, theirs, liked_length, config),
+        *conduct_checks(our_replies, their_replies, learned, forbidden),
     )
     outcome, sentence = conclude(voted, checks, config)
     pairs = zip(theirs, ours, strict=True)
     samples = tuple((his.prompt, his.text, mine.text) for his, mine in pairs)[:SAMPLES]
     metrics = _metrics(voted, anchored, ours, theirs)
     return Verdict(outcome, candidate, champion, sentence, checks, metrics, samples)
+
+
+async def _answers(
+    engine: Engine, adapter: str, prompts: Mapping[str, Sequence[str]], *, persona: str,
+    sampling: Sampling, seed: int,
+) -> dict[str, list[CanaryReply]]:
+    """An adapter's replies to prompts of several kinds, by kind."""
+    every = [prompt for kind in prompts.values() for prompt in kind]
+    said = iter(
+        await answer(engine, adapter, every, persona=persona, sampling=sampling, seed=seed)
+    )
+    return {kind: [next(said) for _ in asked] for kind, asked in prompts.items()}
+
+
+def _texts(template: Template, snapshot: Snapshot) -> set[str]:
+    """What the candidate was shown in training."""
+    shown = [one for one in snapshot.examples if one.part != "holdout"]
+    return {template.decode(ids) for one in shown for ids in (one.prompt_ids, one.reply_ids)}
 
 
 async def _scores(

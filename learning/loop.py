@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 PAUSED = "learning.paused"
 CANCELLED = "cancelled by an operator"
+FORGOTTEN = "someone's words in it were deleted"
 STARTS = 3
 """A run that was interrupted so often is given up: it may be what ends the process."""
 
@@ -91,7 +92,9 @@ class LearningLoop:
         self._asking = asyncio.Lock()
         self._track: Track | None = None
         self._task: asyncio.Task[object] | None = None
-        self._giving_up = False
+        self._giving_up = ""
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._paused = False
         self._due = ""
         self._tried: datetime | None = None
@@ -159,7 +162,8 @@ class LearningLoop:
 
     async def _attempt(self, waiting: _Waiting) -> None:
         """Carry out one run; whatever goes wrong ends the run, never the loop."""
-        self._giving_up = False
+        self._giving_up = ""
+        self._idle.clear()
         try:
             name = waiting.name or await self._store.next_version()
             track = self._track = Track(self._store, self._announcements, waiting.id, name)
@@ -174,6 +178,7 @@ class LearningLoop:
             log.exception("run %s could not be ended", waiting.id)
         finally:
             self._track = self._task = None
+            self._idle.set()
 
     async def _outcome(self, track: Track, starts: int) -> tuple[EventKind, str]:
         try:
@@ -187,7 +192,7 @@ class LearningLoop:
             task = asyncio.current_task()
             if not self._giving_up or task is None or task.uncancel() > 0:
                 raise
-            return "cancelled", CANCELLED
+            return "cancelled", self._giving_up
         except EngineClosed:
             raise
         except RapportError as error:
@@ -281,7 +286,7 @@ class LearningLoop:
             if self._track.now.stage == "publishing":
                 raise LearningError(f"{self._track.name} is judged already; roll back instead")
             if not self._giving_up:
-                self._giving_up = True
+                self._giving_up = CANCELLED
                 self._task.cancel()
             return f"Run {self._track.run} is being cancelled."
         if not self._waiting:
@@ -319,6 +324,43 @@ class LearningLoop:
         """Serve the champion before this one again, or the one named, or ``base``."""
         name = await self._serving.rollback(to)
         return f"Rolled back: {'the base model' if name == BASE else name} serves now."
+
+    async def forget(self, exchanges: Collection[int]) -> str:
+        """Unlearn exchanges that were deleted; a sentence on what that meant.
+
+        Runs that hold them are given up, and one begins anew without them. Versions that
+        were trained on them never serve again.
+        """
+        stopped = await self._stop_runs(exchanges)
+        gone = await self._serving.forget(exchanges)
+        if stopped:
+            await self._automatic("forgetting")
+        told = "No version was trained on that."
+        if gone:
+            serving = "the base model" if self._serving.champion == BASE else self._serving.champion
+            told = f"{', '.join(gone)} learned from that and cannot serve again; {serving} serves."
+        if stopped:
+            told += f" Given up: {', '.join(f'run {run}' for run in stopped)}."
+            told += " Another run begins without it." if self._due else ""
+        return told
+
+    async def _stop_runs(self, exchanges: Collection[int]) -> list[int]:
+        """End the runs whose data has any of these exchanges, and wait for that."""
+        held = await self._steps.holding(exchanges)
+        stopped = [waiting for waiting in self._waiting if waiting.name in held]
+        for waiting in stopped:
+            self._waiting.remove(waiting)
+            await self._end(waiting.id, waiting.name, "cancelled", FORGOTTEN)
+        runs = [waiting.id for waiting in stopped]
+        track = self._track
+        # Before its data is frozen nobody can tell what a run has gathered.
+        if track is not None and (track.name in held or track.now.stage == "preparing"):
+            if self._task is not None and track.now.stage != "publishing":
+                self._giving_up = self._giving_up or FORGOTTEN
+                self._task.cancel()
+                runs.append(track.run)
+            await self._idle.wait()
+        return runs
 
     async def pause(self) -> str:
         """Start no runs until `resume`; the one that is on goes on. Survives a restart."""

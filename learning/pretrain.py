@@ -61,6 +61,7 @@ class PretrainSettings:
     checkpoint_minutes: float = 10.0
     seed: int = 0
     tensorboard: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,12 @@ def optimizers(model: LlamaForCausalLM, settings: PretrainSettings) -> list[torc
             outside, lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
         ),
     ]
+
+
+def mean_loss(model: LlamaForCausalLM, ids: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss a token, in nats; `ids` and `targets` are int64 [rows, length]."""
+    logits = model(input_ids=ids, use_cache=False).logits.float()
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def rate(progress: float, warmup: float) -> float:
@@ -177,6 +184,8 @@ class _Run:
         self.step = self.tokens = 0
         self.seconds = 0.0
         self._path = out / CHECKPOINT
+        # Two shapes of batches: two compilations of about half a minute each.
+        self._loss = torch.compile(mean_loss, dynamic=False) if settings.compile else mean_loss
         self._bf16 = self.device.type == "cuda" or (
             torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         )
@@ -218,10 +227,7 @@ class _Run:
             missed = (torch.rand(read.shape, device=self.device) < dropout) & (read >= MARKS)
             read = read.masked_fill(missed, PAD_ID)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            logits = self.model(input_ids=read).logits
-        loss = torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), batch[:, 1:].flatten()
-        )
+            loss = self._loss(self.model, read.contiguous(), batch[:, 1:].contiguous())
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:

@@ -15,6 +15,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -178,11 +179,28 @@ class Registry:
         old = self.names()[:-keep] if keep else self.names()
         removed = [name for name in old if name not in protected]
         for name in removed:
-            # Without its manifest it no longer exists, however far the rest gets.
-            (self.path(name) / MANIFEST).unlink()
-            sync(self.path(name))
-            shutil.rmtree(self.path(name))
+            self.remove(name)
         return removed
+
+    def remove(self, name: str) -> None:
+        """Remove a version's files; its name is never used again."""
+        # Without its manifest it no longer exists, however far the rest gets.
+        (self.path(name) / MANIFEST).unlink()
+        sync(self.path(name))
+        shutil.rmtree(self.path(name))
+
+    def trained_on(self, exchanges: Collection[int]) -> list[str]:
+        """The versions that were trained on any of these exchanges, oldest first.
+
+        One whose manifest cannot be read is left out: it can never serve either.
+        """
+        wanted = frozenset(exchanges)
+        found = []
+        for name in self.names():
+            with suppress(AdapterError):
+                if wanted.intersection(self.manifest(name).exchanges):
+                    found.append(name)
+        return found
 
 
 def _part(file: Path) -> bool:

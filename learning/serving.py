@@ -10,7 +10,7 @@ champion before this one stays loaded while slots allow, so that going back is a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
 from bot.engine.base import Engine
@@ -146,6 +146,36 @@ class Serving:
             )
             return to
 
+    async def forget(self, exchanges: Collection[int]) -> list[str]:
+        """Let no version serve that was trained on any of these; gives their names.
+
+        Replies they are in the middle of are finished first. Their files are removed, so
+        that nothing can bring them back; the newest champion that is left serves, or the base.
+        """
+        async with self._lock:
+            gone = await asyncio.to_thread(self._registry.trained_on, exchanges)
+            if self.champion in gone:
+                name = self.champion
+                goal = await self._good_before(gone)
+                text = f"words {name} was trained on were deleted; {_called(goal)} serves instead"
+                await self._swap(goal, text)
+                await self._announcements.tell("fallback", text, adapter=goal)
+            for channel, name in tuple(self.tries.items()):
+                if name in gone:
+                    await self._store.set_channel_adapter(channel, None)
+                    del self.tries[channel]
+                    text = f"{channel} no longer tries {name}: words in it were deleted"
+                    await self._announcements.tell("fallback", text, adapter=name)
+            known = {ref.name for ref in await self._store.adapters()}
+            for name in gone:
+                self._held.discard(name)
+                if name in known:
+                    await self._store.set_adapter_status(name, "retired")
+                if name in self._engine.loaded():
+                    await self._engine.unload(name)
+                await asyncio.to_thread(self._registry.remove, name)
+            return gone
+
     async def try_version(self, channel: ChannelKey, name: str | None) -> None:
         """Let one channel talk with a version (or BASE), or with None follow the champion.
 
@@ -206,9 +236,11 @@ class Serving:
         self.champion = name
         self.line = lineage(name for name, _, _ in await self._store.champions())
 
-    async def _good_before(self) -> str:
+    async def _good_before(self, gone: Collection[str] = ()) -> str:
         """The newest champion before this one that can serve, loaded; or BASE."""
         for name in reversed(self.line[:-1]):
+            if name in gone:
+                continue
             try:
                 await self._load(name)
                 return name

@@ -190,7 +190,9 @@ class Simulation:
             for asked, answer, value in zip(batch, answers, values, strict=True):
                 if value is not None and answer.exchange_id is not None:
                     vote = cast(VoteValue, value)
-                    await talk.vote(asked.channel, answer.exchange_id, asked.user, vote, SOURCE)
+                    await talk.ratings.vote(
+                        asked.channel, answer.exchange_id, asked.user, vote, SOURCE
+                    )
                     given += 1
             if given < wanted and self._asked - first > PATIENCE * (wanted + 3):
                 raise DataError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +21,9 @@ from bot.config import Config, GateConfig, SftConfig
 from bot.engine.base import Engine, Job
 from bot.errors import LearningError
 from bot.learning_port import RunningStage
+from bot.moderation import Moderation
 from bot.store import Store
-from bot.types import Sampling
+from bot.types import Exchange, Sampling
 from learning import dataset
 from learning.announcements import Announcements
 from learning.registry import Registry
@@ -63,6 +64,7 @@ class Judge(Protocol):
     async def __call__(
         self, engine: Engine, snapshot: Snapshot, candidate: str, champion: str,
         config: GateConfig, gates_before: int, sampling: Sampling, persona: str, seed: int,
+        forbidden: Callable[[str], str | None],
     ) -> Verdict:
         """Candidate against champion, both loaded."""
 
@@ -150,6 +152,7 @@ class Steps:
         self._clock = clock
         self._train = train
         self._judge = judge
+        self._moderation = Moderation(config.moderation)
 
     async def gather(self) -> tuple[Example, ...]:
         """What may be learned from now.
@@ -162,14 +165,21 @@ class Steps:
         rated = await asyncio.to_thread(labels, votes, settings.rater_cap)
         wanted = sorted({label.exchange_id for label in rated})
         timeline = await self._store.moments(max(wanted, default=0))
-        exchanges = []
+        consent = await self._store.consent(settings)
+        exchanges: list[Exchange] = []
+        left_out = 0
         for start in range(0, len(wanted), PAGE):
-            exchanges += await self._store.exchanges(wanted[start : start + PAGE])
+            found = await self._store.exchanges(wanted[start : start + PAGE])
+            covered = [one for one in found if consent.covers(one)]
+            # A rule that was made after a reply was said still keeps it from being taught.
+            exchanges += [one for one in covered if self._moderation.found(one.reply) is None]
+            left_out += len(found) - len(covered)
         examples = await asyncio.to_thread(
             dataset.build_examples, rated, exchanges, timeline,
             base=self._serving.base, private=settings.private_channels,
         )
-        dataset.require_enough(examples, settings.min_examples)
+        why = f"{left_out} rated replies are left out: {consent.why_not}" if left_out else ""
+        dataset.require_enough(examples, settings.min_examples, why)
         return examples
 
     async def freeze(self, track: Track) -> Snapshot:
@@ -273,7 +283,7 @@ class Steps:
         verdict = await self._judge(
             self._engine, snapshot, track.name, self._serving.champion, learning.gate,
             sum(one["outcome"] != "shadow" for one in earlier), self._config.sampling.settings(),
-            self._config.conversation.persona, learning.seed,
+            self._config.conversation.persona, learning.seed, self._moderation.found,
         )
         await self._store.add_verdict(
             track.name, verdict.champion, verdict.outcome, verdict.sentence,
@@ -288,6 +298,10 @@ class Steps:
         """Throw away what a run needed only for itself: people's words do not lie around."""
         await asyncio.to_thread(self._registry.discard, name)
         await asyncio.to_thread(shutil.rmtree, self._runs / name, ignore_errors=True)
+
+    async def holding(self, exchanges: Collection[int]) -> set[str]:
+        """The versions in the making whose frozen data has any of these exchanges."""
+        return await asyncio.to_thread(dataset.folders_with, self._runs, exchanges)
 
     async def prune(self, keep: int) -> None:
         """Remove old versions that nothing needs."""

@@ -25,9 +25,11 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("bot.types", "bot.errors"),
     ("bot.config",),
-    ("bot.engine", "bot.store", "bot.lock", "bot.logs", "bot.progress"),
-    ("bot.history", "bot.admission", "bot.learning_port"),
+    ("bot.engine", "bot.store", "bot.limits", "bot.lock", "bot.logs", "bot.progress"),
+    ("bot.history", "bot.admission", "bot.moderation", "bot.ratings",
+     "bot.learning_port", "bot.turns"),
     ("bot.conversation",),
+    ("bot.people",),
     ("bot.commands",),
     ("bot.platforms",),
     ("bot.app", "bot.doctor"),
@@ -42,7 +44,8 @@ OPENING = (*WIRING, "bot.doctor")
 """The rooms that open a real engine, or try to; the others are given one."""
 
 LEARNING_MAY = (
-    "bot.types", "bot.errors", "bot.config", "bot.learning_port", "bot.store", "bot.engine.base",
+    "bot.types", "bot.errors", "bot.config", "bot.learning_port", "bot.moderation", "bot.store",
+    "bot.engine.base",
 )
 """What of `bot` the learning half may know."""
 

@@ -28,6 +28,8 @@ class Notice:
     """One sentence."""
     share: float | None = None
     """How much of the work is done, from 0 to 1, for ``progress``."""
+    last: bool = False
+    """Whether the run that this is about has ended with it."""
 
 
 Listener = Callable[[Notice], None]

@@ -84,12 +84,14 @@ class Plain:
         self._rest()
 
     def answer(self, answer: Answer) -> None:
-        """Texts as they are; tables with two spaces between the columns."""
+        """Texts as they are; tables with two spaces between the columns; a file's text."""
         for block in answer.blocks:
             if isinstance(block, Table):
                 self._table(block)
             else:
                 self._write(f"{without_controls(block.text)}\n")
+        if answer.file is not None:
+            self._write(f"{without_controls(answer.file[1])}\n")
 
     def notice(self, notice: Notice) -> None:
         """One line, after the reply that is being written; of progress, the stages only."""
@@ -131,8 +133,8 @@ class Json:
 
     Every object has ``event``; the others are: ``message`` (text, author), ``delta`` (text,
     adapter), ``reply`` (exchange, text, finish, adapter, note, timings), ``stopped``,
-    ``vote`` (exchange, value, rater), ``answer`` (blocks of text or table), ``notice``
-    (kind, text, share) and ``error`` (text).
+    ``vote`` (exchange, value, rater), ``answer`` (blocks of text or table), ``file`` (name,
+    text), ``notice`` (kind, text, share) and ``error`` (text).
     """
 
     def __init__(self, out: TextIO | None = None) -> None:
@@ -165,6 +167,8 @@ class Json:
             self._write("vote", exchange=vote.exchange_id, value=vote.value, rater=vote.rater)
         if answer.blocks:
             self._write("answer", blocks=[asdict(block) for block in answer.blocks])
+        if answer.file is not None:
+            self._write("file", name=answer.file[0], text=answer.file[1])
 
     def notice(self, notice: Notice) -> None:
         """Everything that happens, progress included."""
@@ -229,6 +233,8 @@ class Colour:
                 self._table(block)
             else:
                 self._print(without_controls(block.text), STYLES[block.tone])
+        if answer.file is not None:
+            self._print(without_controls(answer.file[1]))
 
     def notice(self, notice: Notice) -> None:
         """Progress below the prompt; the others as a line once the reply has ended."""

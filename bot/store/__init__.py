@@ -4,7 +4,20 @@
 and gets them back; it never sees a table, a connection or a transaction.
 """
 
+from bot.store.consent import Consent
 from bot.store.store import Store
-from bot.store.values import Event, Moment, Run, StoredTurn, WaitingMessage
+from bot.store.values import (
+    Decision,
+    Event,
+    Moment,
+    Posted,
+    Run,
+    StoredTurn,
+    Traces,
+    WaitingMessage,
+)
 
-__all__ = ["Event", "Moment", "Run", "Store", "StoredTurn", "WaitingMessage"]
+__all__ = [
+    "Consent", "Decision", "Event", "Moment", "Posted", "Run", "Store", "StoredTurn", "Traces",
+    "WaitingMessage",
+]

@@ -1,7 +1,7 @@
 """How the parts of the store reach the database: reads here, writes through the writer.
 
-Each part (`conversations`, `exchanges`, `votes`, `runs`, `adapters`, `journal`) derives
-from `Access` and adds its own questions; `store.Store` is all of them together. Nothing
+Each part (`conversations`, `exchanges`, `votes`, `people`, `runs`, `adapters`, `journal`)
+derives from `Access` and adds its own questions; `store.Store` is all of them together. Nothing
 here knows a table.
 """
 

@@ -76,7 +76,8 @@ def writing_engine(file: Path) -> Engine:
     url = URL.create("sqlite", database=str(file))
     # Parameters are people's words: they do not belong in errors, which are logged.
     engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
-    _prepare(engine, "BEGIN IMMEDIATE")
+    # What people had deleted is overwritten; freed space would keep it otherwise.
+    _prepare(engine, "BEGIN IMMEDIATE", "PRAGMA secure_delete=ON")
     return engine
 
 
@@ -101,6 +102,26 @@ def _prepare(engine: Engine, begin: str, *pragmas: str) -> None:
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)
+
+
+def sweep(connection: Any, *, rewrite: bool) -> None:
+    """Leave nothing of what was deleted in the log beside the file, or in the file itself.
+
+    Deleted rows are overwritten as they go, but a row that was ever moved to another page has
+    left a copy of itself in the free space of the old one: only to `rewrite` the whole file
+    is sure, and takes seconds for a hundred megabytes. Takes the writing connection of the
+    driver, outside of any transaction. Blocks.
+
+    Raises:
+        StoreError: someone reads the log and does not stop.
+    """
+    if rewrite:
+        connection.execute("VACUUM")
+    if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise StoreError(
+            "deleted, but copies remain in the database's log while another program reads it: "
+            "stop that program and start Rapport again"
+        )
 
 
 def prepare_folder(folder: Path) -> None:

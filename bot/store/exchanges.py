@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Select, func, insert, select
@@ -24,7 +25,7 @@ from bot.store.conversations import (
     settle_upto,
 )
 from bot.store.schema import channels, exchange_authors, exchange_platform_ids, exchanges
-from bot.store.values import Moment
+from bot.store.values import Moment, Posted
 from bot.types import ChannelKey, Exchange, Sampling, Timings, Turn
 
 CHUNK = 500
@@ -94,6 +95,27 @@ class Exchanges(Access):
             .where(is_channel(channel), exchange_platform_ids.c.platform_id == platform_id)
         )
         return rows[0].exchange_id if rows else None
+
+    async def posted_since(self, platform: str, since: datetime, limit: int) -> list[Posted]:
+        """The newest `limit` replies posted on a platform after a time, newest first."""
+        newest = (
+            select(exchanges.c.id)
+            .join(channels, channels.c.id == exchanges.c.channel_id)
+            .where(channels.c.platform == platform, exchanges.c.time > since)
+            .order_by(exchanges.c.id.desc())
+            .limit(limit)
+        )
+        table = exchange_platform_ids
+        rows = await self._rows(
+            select(
+                table.c.exchange_id, table.c.platform_id,
+                channels.c.platform, channels.c.guild, channels.c.channel,
+            )
+            .join(channels, channels.c.id == table.c.channel_id)
+            .where(table.c.exchange_id.in_(newest))
+            .order_by(table.c.exchange_id.desc(), table.c.position)
+        )  # fmt: skip
+        return [Posted(row.exchange_id, channel_key(row), row.platform_id) for row in rows]
 
     async def last_exchange(self, channel: ChannelKey) -> Exchange | None:
         """The channel's newest exchange, a reset before or after it notwithstanding."""

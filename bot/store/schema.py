@@ -138,6 +138,7 @@ exchanges = Table(
     Column("prompt_ids", TokenIds, nullable=False),
     Column("prompt", JSON, nullable=False),
     Index(None, "channel_id", "id"),
+    Index(None, "asker"),
     sqlite_autoincrement=True,
 )
 
@@ -186,6 +187,18 @@ current_votes = Table(
     # Copied from the exchange, which never changes, so that like rates need no join.
     Column("adapter", Text, nullable=False),
     Index(None, "adapter", "value"),
+    sqlite_with_rowid=False,
+)
+
+# What people decided about their words; `consent` is empty while they have not.
+people = Table(
+    "people",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("person", Text, primary_key=True),
+    Column("consent", Text, nullable=False, default=""),
+    Column("asked", Moment),
+    Column("changed", Moment),
     sqlite_with_rowid=False,
 )
 

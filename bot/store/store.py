@@ -27,6 +27,7 @@ from bot.store.database import (
 )
 from bot.store.exchanges import Exchanges
 from bot.store.journal import Journal
+from bot.store.people import People
 from bot.store.runs import Runs
 from bot.store.votes import Votes
 from bot.store.writer import Writer
@@ -34,7 +35,7 @@ from bot.store.writer import Writer
 FILE = "rapport.db"
 
 
-class Store(Conversations, Exchanges, Votes, Runs, Adapters, Journal):
+class Store(Conversations, Exchanges, Votes, People, Runs, Adapters, Journal):
     """Everything that Rapport remembers."""
 
     def __init__(self, file: Path, readers: AsyncEngine, writing: Engine) -> None:

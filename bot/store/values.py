@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 from bot.types import ChannelKey, Message
 
+Decision = Literal["granted", "refused", ""]
+"""What a person said to their words being learned from; empty while they have not."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
@@ -35,12 +38,33 @@ class WaitingMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Posted:
+    """A message that a reply, or a part of it, stands in."""
+
+    exchange_id: int
+    channel: ChannelKey
+    platform_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """When and where an exchange took place: what conversations are cut from."""
 
     exchange_id: int
     channel: ChannelKey
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What there is, or was, of people in the store."""
+
+    messages: int
+    exchanges: tuple[int, ...]
+    """Ids of those that were asked by them or hold their words, ascending."""
+    votes: int
+    channels: tuple[ChannelKey, ...]
+    """Where the messages and exchanges are."""
 
 
 @dataclass(frozen=True, slots=True)

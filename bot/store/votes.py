@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, case, delete, func, insert, select
 from bot.errors import StoreError
 from bot.store.access import Access
 from bot.store.schema import current_votes, exchanges, votes
-from bot.types import Vote
+from bot.types import Vote, VoteValue
 
 
 class Votes(Access):
@@ -62,6 +62,24 @@ class Votes(Access):
         )
         return [_vote(row) for row in rows]
 
+    async def current_vote(self, exchange_id: int, rater: str) -> VoteValue:
+        """What a person thinks of a reply now; 0 where there is no vote."""
+        rows = await self._rows(
+            select(current_votes.c.value).where(
+                current_votes.c.exchange_id == exchange_id, current_votes.c.rater == rater
+            )
+        )
+        return _vote_value(rows[0].value) if rows else 0
+
+    async def current_votes_on(self, exchange_id: int) -> list[Vote]:
+        """The votes that hold for one reply, by rater."""
+        rows = await self._rows(
+            select(current_votes)
+            .where(current_votes.c.exchange_id == exchange_id)
+            .order_by(current_votes.c.rater)
+        )
+        return [_vote(row) for row in rows]
+
     async def votes_of(self, exchange_id: int) -> list[Vote]:
         """Every vote on an exchange as it came, flips and withdrawals too, oldest first."""
         rows = await self._rows(
@@ -86,6 +104,10 @@ class Votes(Access):
             query = query.where(current_votes.c.adapter == adapter)
         rows = await self._rows(query)
         return int(rows[0].likes or 0), int(rows[0].total)
+
+
+def _vote_value(value: int) -> VoteValue:
+    return 1 if value > 0 else -1 if value < 0 else 0
 
 
 def _vote(row: Row[Any]) -> Vote:

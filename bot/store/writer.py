@@ -39,8 +39,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    act: Write[Any]
+    act: Callable[[Any], Any]
     answer: asyncio.Future[Any]
+    alone: bool = False
     result: Any = None
     error: Exception | None = None
 
@@ -75,12 +76,23 @@ class Writer:
         Raises:
             StoreError: closed, or the database refused; nothing of `act` was kept.
         """
+        answer: T = await self._done(_Job(act, self._loop.create_future()))
+        return answer
+
+    async def alone(self, act: Callable[[Any], T]) -> T:
+        """Run `act` on the driver's connection, outside of any transaction; writes wait.
+
+        Raises:
+            StoreError: closed, or the database refused.
+        """
+        answer: T = await self._done(_Job(act, self._loop.create_future(), alone=True))
+        return answer
+
+    async def _done(self, job: _Job) -> Any:
         if self.closed:
             raise StoreError("the store is closed")
-        job = _Job(act, self._loop.create_future())
         self._queue.put(job)
-        answer: T = await job.answer
-        return answer
+        return await job.answer
 
     async def close(self) -> None:
         """Write what waits, then stop. Closing again does nothing."""
@@ -95,7 +107,10 @@ class Writer:
             batch, last = self._gather()
             if not batch:
                 continue
-            self._commit(batch)
+            self._commit([job for job in batch if not job.alone])
+            for job in batch:
+                if job.alone:
+                    self._run_alone(job)
             try:
                 self._loop.call_soon_threadsafe(_resolve, batch)
             except RuntimeError:
@@ -113,7 +128,19 @@ class Writer:
             job = self._queue.get()
         return batch, True
 
+    def _run_alone(self, job: _Job) -> None:
+        connection = self._engine.raw_connection()
+        try:
+            job.result = job.act(connection.driver_connection)
+        except Exception as error:  # the job border: whatever it was, the caller is told
+            log.exception("a job of the database failed")
+            job.error = StoreError(_message(error))
+        finally:
+            connection.close()
+
     def _commit(self, batch: list[_Job]) -> None:
+        if not batch:
+            return
         try:
             with self._engine.begin() as connection:
                 _run_batch(connection, batch)

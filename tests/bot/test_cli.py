@@ -205,6 +205,9 @@ def test_every_command_that_keeps_or_reads_something_takes_config_and_data() -> 
         else:
             yield command
 
+    neither = {"slack-manifest"}
     for command in leaves(rapport):
+        if command.name in neither:
+            continue
         options = {option for parameter in command.params for option in parameter.opts}
         assert {"--config", "--data"} <= options, command.name

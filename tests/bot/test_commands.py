@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import cast
+
 import pytest
 
 from bot.commands import HELP, Answer, Asker, Command, Commands, Table, parse, version_name
+from bot.config import Config
 from bot.engine.local import LocalEngine
 from bot.errors import LearningError, RapportError
-from bot.learning_port import LearningStatus, RunningStage
+from bot.learning_port import Learning, LearningStatus, RunningStage
+from bot.people import People
 from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey
 from tests.bot.conftest import CHANNEL, NOON, Talk, ask
@@ -46,6 +51,10 @@ class Pupil:
         self.asked.append(("rollback", to))
         return "rolled back"
 
+    async def forget(self, exchanges: Collection[int]) -> str:
+        self.asked.append(("forget", *exchanges))
+        return "No version was trained on that."
+
     async def pause(self) -> str:
         return "paused"
 
@@ -58,10 +67,17 @@ def pupil() -> Pupil:
     return Pupil()
 
 
+def commands_of(talk: Talk, store: Store, engine: LocalEngine, pupil: Pupil) -> Commands:
+    """Commands over a conversation of their own."""
+    conversation = talk()
+    learning = cast(Learning, pupil)  # what is used of it
+    people = People(store, Config(), conversation=conversation, learning=learning)
+    return Commands(conversation, store, engine, learning, people)
+
+
 @pytest.fixture
 def commands(talk: Talk, store: Store, engine: LocalEngine, pupil: Pupil) -> Commands:
-    conversation = talk()
-    return Commands(conversation, store, engine, pupil)  # type: ignore[arg-type]  # what is used of it
+    return commands_of(talk, store, engine, pupil)
 
 
 async def done(commands: Commands, line: str, asker: Asker = OWNER) -> Answer:
@@ -140,7 +156,7 @@ async def test_undo_takes_back_the_last_vote_also_after_a_restart(
 ) -> None:
     await ask(commands._conversation, "Hello")
     await done(commands, "/up")
-    fresh = Commands(talk(), store, engine, pupil)  # type: ignore[arg-type]  # what is used of it
+    fresh = commands_of(talk, store, engine, pupil)
     assert "no vote of yours" in text_of(await done(fresh, "/undo", GUEST))
     assert (await done(fresh, "/undo")).vote is not None
     assert await store.current_votes() == []

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from rich.console import Console as RichConsole
 
-from bot.commands import Answer, Commands, Table, Text
+from bot.commands import Answer, Table, Text
 from bot.conversation import Reply, TextDelta
 from bot.engine.local import LocalEngine
 from bot.errors import StoreError
@@ -19,7 +19,7 @@ from bot.platforms.console_render import Colour, Json, Plain, Renderer
 from bot.store import Store
 from bot.types import Message
 from tests.bot.conftest import Talk
-from tests.bot.test_commands import Pupil
+from tests.bot.test_commands import Pupil, commands_of
 
 
 def played(renderer: Renderer) -> None:
@@ -73,9 +73,8 @@ def out() -> io.StringIO:
 
 @pytest.fixture
 def console(talk: Talk, store: Store, engine: LocalEngine, out: io.StringIO) -> Console:
-    conversation = talk()
-    commands = Commands(conversation, store, engine, Pupil())  # type: ignore[arg-type]  # what is used of it
-    return Console(conversation, commands, Json(out), person="ada")
+    commands = commands_of(talk, store, engine, Pupil())
+    return Console(commands._conversation, commands, Json(out), person="ada")
 
 
 async def test_a_script_ends_at_quit(console: Console, out: io.StringIO) -> None:

@@ -231,7 +231,7 @@ async def test_a_cancelled_task_leaves_the_channel_free_and_the_record_whole(
     assert exchange is not None
     assert exchange.finish in ("cancelled", "length")
     assert (await ask(conversation, "Still there?")).exchange_id is not None
-    assert conversation._gates == {}
+    assert conversation._turns._gates == {}
 
 
 async def test_a_channel_has_one_reply_at_a_time_in_the_order_of_the_messages(
@@ -245,7 +245,7 @@ async def test_a_channel_has_one_reply_at_a_time_in_the_order_of_the_messages(
     turns = [turn.content for turn in await prompt_of(store, replies[3])]
     assert turns[1::2] == [f"question {n}" for n in range(4)]
     assert turns[2::2] == [reply.text for reply in replies[:3]]
-    assert conversation._gates == {}
+    assert conversation._turns._gates == {}
 
 
 async def test_everyone_whose_words_are_in_the_prompt_is_recorded(
@@ -275,7 +275,7 @@ async def test_a_vote_is_kept_and_passed_on(talk: Talk, store: Store) -> None:
     conversation = talk(on_vote=hear)
     reply = await ask(conversation, "Hello there")
     assert reply.exchange_id is not None
-    vote = await conversation.vote(CHANNEL, reply.exchange_id, "ada", 1, "terminal")
+    vote = await conversation.ratings.vote(CHANNEL, reply.exchange_id, "ada", 1, "terminal")
     assert await store.current_votes() == [vote] == heard
 
 
@@ -284,9 +284,9 @@ async def test_a_reply_can_only_be_rated_where_it_was_given(talk: Talk, store: S
     reply = await ask(conversation, "Hello there")
     assert reply.exchange_id is not None
     with pytest.raises(RapportError, match="no reply"):
-        await conversation.vote(OTHER, reply.exchange_id, "ada", 1, "terminal")
+        await conversation.ratings.vote(OTHER, reply.exchange_id, "ada", 1, "terminal")
     with pytest.raises(RapportError, match="no reply 999"):
-        await conversation.vote(CHANNEL, 999, "ada", 1, "terminal")
+        await conversation.ratings.vote(CHANNEL, 999, "ada", 1, "terminal")
     assert await store.current_votes() == []
 
 
@@ -294,7 +294,7 @@ async def test_a_posted_reply_is_found_by_the_platforms_id(talk: Talk, store: St
     conversation = talk()
     reply = await ask(conversation, "Hello there")
     assert reply.exchange_id is not None
-    await conversation.posted(reply.exchange_id, ("d1", "d2"))
+    await conversation.ratings.posted(reply.exchange_id, ("d1", "d2"))
     assert await store.exchange_of(CHANNEL, "d2") == reply.exchange_id
 
 

@@ -20,7 +20,7 @@ from learning.registry import Registry
 from learning.types import Check, Outcome, Verdict
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-HERE = ChannelKey("local", "local", "here")
+HERE = ChannelKey("console", "local", "here")
 
 
 def exchange(number: int = 1, **changes: Any) -> Exchange:

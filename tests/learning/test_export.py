@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from bot.config import LearningConfig
 from bot.errors import DataError
+from bot.store import Consent
 from learning.export import export_votes
 from tests.learning.rated import exchange, vote
 
@@ -20,7 +22,8 @@ PROMPT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content":
 
 def exported(form: str) -> str:
     out = io.StringIO()
-    number = export_votes(VOTES, EXCHANGES, form, out, rater_cap=2.0)
+    consent = Consent(LearningConfig(), {})
+    number = export_votes(VOTES, EXCHANGES, form, out, rater_cap=2.0, consent=consent)
     assert number == len(out.getvalue().splitlines()) - (form == "csv")
     return out.getvalue()
 

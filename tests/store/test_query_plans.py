@@ -44,6 +44,11 @@ HOT: dict[str, Call] = {
     "add_exchange": lambda store: store.add_exchange(exchange(platform_ids=("r2",))),
     "add_vote": lambda store: store.add_vote(vote(1, "cid", -1)),
     "reset": lambda store: store.reset(HERE, NOW),
+    "consent_of": lambda store: store.consent_of("console", "ann"),
+    "set_consent": lambda store: store.set_consent("console", "ann", True, NOW),
+    "mark_asked": lambda store: store.mark_asked("console", "ann", NOW),
+    "data_of": lambda store: store.data_of("console", "ann"),
+    "forget": lambda store: store.forget("console", "ann", NOW),
 }
 AGGREGATES: dict[str, tuple[Call, str]] = {
     # These are about all current votes, so they read all of them: in the order of the
