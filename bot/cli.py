@@ -7,6 +7,7 @@ the machine in `bot.doctor`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -104,6 +105,53 @@ def _chat(
 
     if not run(chat_in_terminal(config, data, channel, seed, as_json=as_json), terminated=0):
         raise SystemExit(1)
+
+
+@rapport.command(
+    name="run",
+    epilog=examples("DISCORD_BOT_TOKEN=… rapport run", "rapport run --config config.toml"),
+)
+@config_option
+@data_option
+def run_(config_file: Path | None, data: Path) -> None:
+    """Talk on Discord and Slack.
+
+    Starts every platform whose tokens are in the environment: DISCORD_BOT_TOKEN for
+    Discord, SLACK_BOT_TOKEN with SLACK_APP_TOKEN for Slack (or SLACK_SIGNING_SECRET, where
+    slack.mode is "http"). README.md says how to get them. Runs until Ctrl-C or SIGTERM;
+    what was being said is kept.
+    """
+    config = read_config(config_file)
+    from bot.app import run_platforms
+
+    click.echo("Opening the model …", err=True)
+    run(
+        run_platforms(
+            config, data, os.environ,
+            lambda _: click.echo("Rapport is running; Ctrl-C stops it.", err=True),
+        ),
+        terminated=0,
+    )
+
+
+@rapport.command(
+    epilog=examples("rapport slack-manifest > manifest.json",
+                    "rapport slack-manifest --url https://bot.example.org/slack/events")
+)
+@click.option("--url", default="", metavar="URL",
+              help="Where Slack reaches the bot, for slack.mode = \"http\".")
+def slack_manifest(url: str) -> None:
+    """Print the Slack app for Slack to make.
+
+    Paste it at https://api.slack.com/apps (Create New App, From a manifest). Then install
+    the app for SLACK_BOT_TOKEN, and make an app-level token with the scope
+    connections:write for SLACK_APP_TOKEN. Needs neither a token nor the model.
+    """
+    import json
+
+    from bot.platforms.slack.manifest import manifest
+
+    click.echo(json.dumps(manifest(url), indent=2))
 
 
 @rapport.command(epilog=examples("rapport backup ~/rapport-monday.db"))

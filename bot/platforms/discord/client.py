@@ -1,0 +1,242 @@
+"""The discord.py client: its events, each handed on at once.
+
+Nothing is done inside an event that takes long: messages go to their channel's answer in a
+task of their own, reactions to `Signs`. What holds between two connections (which replies
+were voted on while nobody listened) is `bot.platforms.discord.reconcile`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+
+import discord
+import yarl
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from bot.admission import Refused
+from bot.config import Config
+from bot.conversation import Conversation, Heard
+from bot.errors import RapportError
+from bot.people import CONSENT_QUESTION, People
+from bot.platforms.discord import incoming, outgoing
+from bot.platforms.discord.buttons import VoteButton, vote_view
+from bot.platforms.discord.reconcile import Reconciliation
+from bot.platforms.live import LiveReply, PostError
+from bot.platforms.reactions import Sign, Signs
+from bot.platforms.thumbs import Thumbs
+from bot.types import ChannelKey
+
+log = logging.getLogger(__name__)
+
+# The bot does not speak; without this discord.py warns that it could not.
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+
+TOO_OLD = 15 * 60
+"""Seconds after which a question that was interrupted by a restart is not answered."""
+PERMISSIONS = discord.Permissions(309237763136)
+"""View, send, send in threads, create public threads, read history, react, embed, attach."""
+
+
+class RapportClient(discord.AutoShardedClient):
+    """One connection to Discord, in as many shards as it wants."""
+
+    def __init__(self, config: Config, conversation: Conversation, people: People) -> None:
+        super().__init__(
+            intents=intents(config.discord.message_content),
+            allowed_mentions=outgoing.SILENT,
+            max_messages=1000,
+        )
+        self._config = config
+        self.conversation = conversation
+        self._thumbs = Thumbs(config.votes.up, config.votes.down)
+        self._people = people
+        self.signs = Signs(conversation, self._ask_consent)
+        self._reconciliation = Reconciliation(self, conversation, self._thumbs, self.signs)
+        self._answers: set[asyncio.Task[None]] = set()
+        self._interrupted: list[Heard] = []
+
+    async def setup_hook(self) -> None:
+        """After the login, before the first connection."""
+        self.add_dynamic_items(VoteButton)
+        # Before anything new is heard, which waits for its answer just the same.
+        self._interrupted = await self.conversation.unanswered(incoming.NAME)
+        if self._config.discord.api_base:
+            _, url, *_ = await self.http.get_bot_gateway()
+            DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url)
+
+    async def on_ready(self) -> None:
+        """Connected anew: catch up with what was missed."""
+        assert self.user is not None
+        log.info("Discord: connected as %s in %d servers", self.user, len(self.guilds))
+        await self._answer_interrupted()
+        await self._reconciliation.run()
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Somebody said something."""
+        if self.user is None or not incoming.is_spoken(message):
+            return
+        if not incoming.is_addressed(message, self.user, self._config.discord):
+            return
+        said = incoming.as_message(message, self.user)
+        # Asked before anything is done for them: a thread, or the reading of files.
+        verdict = self.conversation.admission.check(said)
+        if isinstance(verdict, Refused):
+            if verdict.answer:
+                refused = Heard(said, refusal=verdict.answer)
+                self._start_answer(refused, message.channel, message)
+            return
+        budget = self._config.discord.attachment_characters
+        try:
+            channel, key = await self._place(message)
+            text = await incoming.with_files(said.text, message, self.user, budget)
+            heard = await self.conversation.hear(replace(said, channel=key, text=text))
+        except (RapportError, discord.HTTPException) as error:
+            log.error("a message could not be taken: %s", error)
+            return
+        if heard is not None:
+            self._start_answer(heard, channel, message)
+
+    async def on_raw_reaction_add(self, event: discord.RawReactionActionEvent) -> None:
+        """A sign was given."""
+        self._sign(event, withdrawn=False)
+
+    async def on_raw_reaction_remove(self, event: discord.RawReactionActionEvent) -> None:
+        """A sign was taken away."""
+        self._sign(event, withdrawn=True)
+
+    async def on_raw_reaction_clear(self, event: discord.RawReactionClearEvent) -> None:
+        """A moderator took all signs away."""
+        key = incoming.channel_key(event.guild_id, event.channel_id)
+        await self._reconciliation.cleared(key, str(event.message_id), None)
+
+    async def on_raw_reaction_clear_emoji(
+        self, event: discord.RawReactionClearEmojiEvent
+    ) -> None:
+        """A moderator took one kind of sign away."""
+        key = incoming.channel_key(event.guild_id, event.channel_id)
+        if value := self._thumbs.value(event.emoji.name):
+            await self._reconciliation.cleared(key, str(event.message_id), value)
+
+    def _sign(self, event: discord.RawReactionActionEvent, *, withdrawn: bool) -> None:
+        value = self._thumbs.value(event.emoji.name)
+        if not value or self.user is None or event.user_id == self.user.id:
+            return
+        if event.member is not None and event.member.bot:
+            return
+        key = incoming.channel_key(event.guild_id, event.channel_id)
+        self.signs.take(
+            Sign(key, str(event.message_id), str(event.user_id), value, withdrawn=withdrawn)
+        )
+
+    async def _ask_consent(self, sign: Sign) -> None:
+        """After somebody's first vote, ask once, in private, what may be learned from them."""
+        if not await self._people.should_ask(incoming.NAME, sign.person):
+            return
+        try:
+            user = self.get_user(int(sign.person)) or await self.fetch_user(int(sign.person))
+            await user.send(CONSENT_QUESTION)
+        except discord.HTTPException:
+            log.info("somebody who voted takes no direct messages and was not asked for consent")
+
+    async def _place(
+        self, message: discord.Message
+    ) -> tuple[discord.abc.Messageable, ChannelKey]:
+        """Where the answer goes: where it was asked, or into a thread of its own."""
+        channel = message.channel
+        wanted = self._config.discord.thread_per_mention
+        if not wanted or message.guild is None or not isinstance(channel, discord.TextChannel):
+            return channel, incoming.key_of(message)
+        assert self.user is not None
+        name = " ".join(incoming.spoken_text(message, self.user).split())[:80] or "Conversation"
+        try:
+            thread = await message.create_thread(name=name)
+        except discord.HTTPException as error:
+            log.warning("no thread in #%s, answering there: %s", channel.name, error.text[:200])
+            return channel, incoming.key_of(message)
+        return thread, incoming.channel_key(message.guild.id, thread.id)
+
+    def _start_answer(
+        self, heard: Heard, channel: discord.abc.Messageable, question: discord.Message | None
+    ) -> None:
+        task = asyncio.create_task(self._answer(heard, channel, question))
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _answer(
+        self, heard: Heard, channel: discord.abc.Messageable, question: discord.Message | None
+    ) -> None:
+        key = heard.message.channel
+        poster = outgoing.Reply(channel, question, ping=self._config.discord.ping)
+        live = LiveReply(
+            poster, limit=outgoing.LIMIT, interval=self._config.discord.edit_seconds,
+            posted=lambda platform_id: self.signs.growing(key, platform_id),
+        )
+        try:
+            async with AsyncExitStack() as stack:
+                if not heard.refusal:
+                    await stack.enter_async_context(channel.typing())
+                events = await stack.enter_async_context(
+                    aclosing(self.conversation.answer(heard))
+                )
+                reply = await live.follow(events)
+            if reply is not None and reply.exchange_id is not None and live.ids:
+                await self.conversation.ratings.posted(reply.exchange_id, live.ids)
+                if self._config.discord.buttons:
+                    await poster.offer(vote_view(reply.exchange_id))
+        except PostError as error:
+            log.error("%s", error)
+        except discord.HTTPException as error:
+            log.error("%s", outgoing.refused(error, channel))
+        except RapportError as error:
+            log.error("an answer failed: %s", error)
+        finally:
+            self.signs.grown(key, live.ids)
+
+    async def _answer_interrupted(self) -> None:
+        """Answer what was heard before a restart and is still fresh."""
+        now = discord.utils.utcnow()
+        interrupted, self._interrupted = self._interrupted, []
+        for heard in interrupted:
+            if (now - heard.message.time).total_seconds() > TOO_OLD:
+                await self.conversation.give_up(heard)
+                continue
+            channel = await self._reconciliation.channel(heard.message.channel)
+            if channel is None:
+                await self.conversation.give_up(heard)
+                continue
+            self._start_answer(heard, channel, None)
+
+    async def close(self) -> None:
+        """Let answers that are being made end as they are, keep every vote, disconnect."""
+        for task in self._answers:
+            task.cancel()
+        if self._answers:
+            await asyncio.wait(self._answers)
+        await self.signs.settled()
+        await super().close()
+
+
+def intents(message_content: bool) -> discord.Intents:
+    """The events the bot asks Discord for, and no others."""
+    wanted = discord.Intents.none()
+    wanted.guilds = True
+    wanted.messages = True
+    wanted.reactions = True
+    wanted.message_content = message_content
+    return wanted
+
+
+def invitation(application_id: int) -> str:
+    """The page where the bot is invited to a server."""
+    return discord.utils.oauth_url(
+        application_id, permissions=PERMISSIONS, scopes=("bot", "applications.commands")
+    )
+
+
+def set_api_base(url: str) -> None:
+    """Let discord.py talk to another server; for the whole process."""
+    Route.BASE = url.rstrip("/")

@@ -1,0 +1,107 @@
+"""What happened to votes while nobody listened.
+
+Discord repeats no reaction after a connection that could not be resumed. The replies of the
+last day are then looked at again: signs that stand there and are no votes become votes, and
+votes whose sign has gone are withdrawn. The same comparison serves when a moderator clears
+signs, which Discord tells without saying whose they were.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import discord
+
+from bot.conversation import Conversation
+from bot.platforms.discord.incoming import DIRECT, NAME
+from bot.platforms.reactions import Sign, Signs
+from bot.platforms.thumbs import Thumbs
+from bot.types import ChannelKey, VoteValue
+
+log = logging.getLogger(__name__)
+
+SPAN = timedelta(days=1)
+MOST = 100
+"""Replies that are looked at again; each costs a request."""
+
+
+class Reconciliation:
+    """Compares the signs under recent replies with the votes on record."""
+
+    def __init__(
+        self, client: discord.Client, conversation: Conversation, thumbs: Thumbs, signs: Signs
+    ) -> None:
+        self._client = client
+        self._conversation = conversation
+        self._thumbs = thumbs
+        self._signs = signs
+
+    async def run(self) -> None:
+        """Look at the newest replies again; what cannot be read is left as it is."""
+        since = discord.utils.utcnow() - SPAN
+        for posted in await self._conversation.ratings.posted_since(NAME, since, MOST):
+            channel = await self.channel(posted.channel)
+            if channel is None:
+                continue
+            try:
+                message = await channel.fetch_message(int(posted.platform_id))
+                standing = await self._standing(message)
+            except discord.HTTPException as error:
+                log.debug("reply %s is not looked at again: %s", posted.exchange_id, error)
+                continue
+            await self._compare(posted.channel, posted.platform_id, standing)
+
+    async def cleared(self, channel: ChannelKey, message: str, value: VoteValue | None) -> None:
+        """Withdraw the votes whose signs a moderator cleared; None clears both kinds."""
+        for vote in await self._conversation.ratings.standing(channel, message):
+            if vote.source == "reaction" and value in (None, vote.value):
+                self._signs.take(Sign(channel, message, vote.rater, vote.value, withdrawn=True))
+
+    async def channel(
+        self, key: ChannelKey
+    ) -> discord.TextChannel | discord.Thread | discord.DMChannel | None:
+        """The channel of a key, or None where it has gone or is hidden."""
+        number = int(key.channel)
+        channel = self._client.get_channel(number)
+        if channel is None and key.guild != DIRECT:
+            guild = self._client.get_guild(int(key.guild))
+            channel = guild.get_thread(number) if guild else None
+        if channel is None:
+            try:
+                channel = await self._client.fetch_channel(number)
+            except discord.DiscordException:
+                return None
+        if isinstance(channel, (discord.TextChannel, discord.Thread, discord.DMChannel)):
+            return channel
+        return None
+
+    async def _standing(self, message: discord.Message) -> dict[str, set[VoteValue]]:
+        """Who gave which signs."""
+        standing: dict[str, set[VoteValue]] = {}
+        for reaction in message.reactions:
+            emoji = reaction.emoji
+            name = emoji if isinstance(emoji, str) else emoji.name
+            value = self._thumbs.value(name)
+            if not value:
+                continue
+            async for user in reaction.users():
+                if not user.bot:
+                    standing.setdefault(str(user.id), set()).add(value)
+        return standing
+
+    async def _compare(
+        self, channel: ChannelKey, message: str, standing: dict[str, set[VoteValue]]
+    ) -> None:
+        known = {
+            vote.rater: vote.value
+            for vote in await self._conversation.ratings.standing(channel, message)
+            if vote.source == "reaction"
+        }
+        for person, values in standing.items():
+            # Which of two signs came last is not told; a dislike is the safer guess.
+            if known.get(person) not in values:
+                self._signs.take(Sign(channel, message, person, min(values)))
+        for person, value in known.items():
+            if person not in standing:
+                self._signs.take(Sign(channel, message, person, value, withdrawn=True))
