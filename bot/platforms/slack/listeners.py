@@ -1,0 +1,222 @@
+"""The listeners of the Bolt app: every event, command and press, each handed on at once.
+
+Bolt acknowledges an event when its listener returns. A message is on record by then, and
+everything that takes long goes on in the background. One that fails is not acknowledged,
+so that Slack sends it again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from slack_bolt.app.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.commands import Command, Commands
+from bot.config import Config
+from bot.conversation import Conversation
+from bot.errors import RapportError
+from bot.platforms.reactions import Sign, Signs
+from bot.platforms.slack import incoming
+from bot.platforms.slack.answers import Answers
+from bot.platforms.slack.background import Background
+from bot.platforms.slack.commands import Respond, SlashCommands
+from bot.platforms.slack.feedback import ACTION, pressed
+from bot.platforms.slack.home import home
+from bot.platforms.slack.manifest import COMMAND, listened
+from bot.platforms.slack.outgoing import FAILURES, why
+from bot.platforms.slack.people import People
+from bot.platforms.slack.places import Places
+from bot.platforms.slack.reconcile import Reconciliation
+from bot.platforms.thumbs import Thumbs
+from bot.types import ChannelKey
+
+log = logging.getLogger(__name__)
+
+Body = dict[str, Any]
+Ack = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is, and in which workspace."""
+
+    team: str
+    user: str
+    bot: str
+
+
+class Recent:
+    """What was taken lately, so that what comes twice is taken once."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._taken: OrderedDict[Hashable, None] = OrderedDict()
+
+    @contextmanager
+    def taking(self, name: Hashable) -> Iterator[bool]:
+        """Whether it is new; what fails in here has not been taken."""
+        new = name not in self._taken
+        if new:
+            self._taken[name] = None
+            while len(self._taken) > self._most:
+                self._taken.popitem(last=False)
+        try:
+            yield new
+        except BaseException:
+            self._taken.pop(name, None)
+            raise
+
+
+class Listeners:
+    """What the bot does about what Slack tells it."""
+
+    def __init__(
+        self, client: AsyncWebClient, me: Identity, config: Config, conversation: Conversation,
+        commands: Commands,
+    ) -> None:
+        self._client = client
+        self._me = me
+        self._config = config
+        self._conversation = conversation
+        self._commands = commands
+        self._thumbs = Thumbs(config.votes.up, config.votes.down)
+        self._recent = Recent()
+        self._people = People(client)
+        self._places = Places(client, me.team)
+        self._background = Background()
+        self._signs = Signs(conversation)
+        self._answers = Answers(
+            client, config.slack, conversation, self._places, self._signs, self._background
+        )
+        self._slash = SlashCommands(
+            me.team, config.permissions.users.admin_ids, self._people, conversation, commands
+        )
+
+    def register(self, app: AsyncApp) -> None:
+        """Listen to everything that the manifest subscribes to."""
+        act = {
+            "app_home_opened": self._home_opened, "app_mention": self._said,
+            "message": self._said, "reaction_added": self._reacted,
+            "reaction_removed": self._reacted,
+        }
+        for event in listened():
+            app.event(event)(act[event])
+        app.command(COMMAND)(self._commanded)
+        app.action(ACTION)(self._pressed)
+        app.error(self._failed)
+
+    async def resume(self) -> None:
+        """Go on after a start: with answers that were interrupted, and votes that were missed."""
+        await self._answers.resume()
+        reconciliation = Reconciliation(
+            self._client, self._me.user, self._conversation, self._thumbs, self._signs,
+            self._places,
+        )
+        self._background.start(reconciliation.run())
+
+    async def close(self) -> None:
+        """Let answers that are being made end as they are, and keep every vote."""
+        await self._background.close()
+        await self._signs.settled()
+
+    async def _said(self, event: incoming.Event) -> None:
+        """Somebody said something; a mention is told twice, once as such."""
+        self._places.note(event)
+        if not incoming.is_spoken(event):
+            return
+        key = incoming.key_of(event, self._me.team, self._config.slack)
+        if not await self._addressed(event, key):
+            return
+        with self._recent.taking((event["channel"], event["ts"])) as new:
+            if new:
+                await self._take(event, key)
+
+    async def _addressed(self, event: incoming.Event, key: ChannelKey) -> bool:
+        """Whether a message asks for an answer; in a thread the bot is in, every one does."""
+        channel = event["channel"]
+        if event["type"] == "app_mention" or self._me.user in incoming.mentioned(event):
+            return True
+        if incoming.is_direct(channel) or channel in self._config.slack.always:
+            return True
+        if incoming.thread_of(event) is None:
+            return False
+        return self._answers.talking(key) or await self._conversation.last(key) is not None
+
+    async def _take(self, event: incoming.Event, key: ChannelKey) -> None:
+        await self._inherit(key)
+        names = await self._people.names(incoming.mentioned(event) - {self._me.user})
+        private = await self._places.is_private(event["channel"])
+        heard = await self._conversation.hear(
+            incoming.as_message(event, key, self._me.user, names, private=private)
+        )
+        if heard is not None:
+            self._answers.start(heard)
+
+    async def _inherit(self, key: ChannelKey) -> None:
+        """Begin a thread with the persona of its channel."""
+        channel, thread = incoming.place_of(key)
+        if thread is None or await self._conversation.last(key) is not None:
+            return
+        usual = self._config.conversation.persona
+        persona = await self._conversation.persona(incoming.channel_key(self._me.team, channel))
+        if persona != usual and await self._conversation.persona(key) == usual:
+            await self._conversation.set_persona(key, persona)
+
+    async def _reacted(self, body: Body, event: incoming.Event) -> None:
+        """A sign was given or taken away; Slack tells of the message, not of its thread."""
+        item, value = event["item"], self._thumbs.value(event["reaction"])
+        mine = event.get("item_user", self._me.user) == self._me.user
+        if not value or not mine or item.get("type") != "message":
+            return
+        with self._recent.taking(body["event_id"]) as new:
+            if not new:
+                return
+            key = await self._places.conversation_of(item["channel"], item["ts"])
+        if key is not None:
+            withdrawn = event["type"] == "reaction_removed"
+            self._signs.take(Sign(key, item["ts"], event["user"], value, withdrawn=withdrawn))
+
+    async def _pressed(self, ack: Ack, body: Body, respond: Respond) -> None:
+        """A button under a reply; Slack shows by itself which of the two was pressed."""
+        press = pressed(body, self._me.team)
+        if press is not None:
+            try:
+                await self._conversation.ratings.vote(
+                    press.channel, press.exchange, press.person, press.value, "button"
+                )
+            except RapportError as error:
+                self._background.start(_tell(respond, f"{error}".capitalize()))
+        await ack()
+
+    async def _commanded(self, ack: Ack, body: Body, respond: Respond) -> None:
+        await ack()
+        self._background.start(self._slash.run(body, respond))
+
+    async def _home_opened(self, event: incoming.Event) -> None:
+        if event.get("tab", "home") == "home":
+            self._background.start(self._show_home(event["channel"], event["user"]))
+
+    async def _show_home(self, channel: str, person: str) -> None:
+        asker = await self._slash.asker(incoming.channel_key(self._me.team, channel), person)
+        status = await self._commands.run(Command("status"), asker) if asker.operator else None
+        try:
+            await self._client.views_publish(user_id=person, view=home(status))
+        except FAILURES as error:
+            log.warning("the home tab of %s is not shown: %s", person, why(error))
+
+    async def _failed(self, error: Exception) -> None:
+        """What a listener raised; Slack sends the event again."""
+        log.error("an event could not be taken: %s", error, exc_info=error)
+
+
+async def _tell(respond: Respond, text: str) -> None:
+    try:
+        await respond(text=text, response_type="ephemeral", replace_original=False)
+    except FAILURES as error:
+        log.warning("somebody could not be told: %s", why(error))

@@ -1,0 +1,85 @@
+"""What happened to votes while nobody listened.
+
+Slack repeats an event for a while, but not for ever. After a start the newest replies are
+looked at again: signs that stand there and are no votes become votes, and votes whose sign
+has gone are withdrawn.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.conversation import Conversation
+from bot.platforms.reactions import Sign, Signs
+from bot.platforms.slack import incoming
+from bot.platforms.slack.outgoing import FAILURES, why
+from bot.platforms.slack.places import Places
+from bot.platforms.thumbs import Thumbs
+from bot.store import Posted
+from bot.types import VoteValue
+
+log = logging.getLogger(__name__)
+
+SPAN = timedelta(days=1)
+MOST = 50
+"""Replies that are looked at again; each costs a request, and Slack allows 50 a minute."""
+
+
+class Reconciliation:
+    """Compares the signs under recent replies with the votes on record."""
+
+    def __init__(
+        self, client: AsyncWebClient, me: str, conversation: Conversation, thumbs: Thumbs,
+        signs: Signs, places: Places,
+    ) -> None:
+        self._client = client
+        self._me = me
+        self._conversation = conversation
+        self._thumbs = thumbs
+        self._signs = signs
+        self._places = places
+
+    async def run(self) -> None:
+        """Look at the newest replies again; what cannot be read is left as it is."""
+        since = datetime.now(UTC) - SPAN
+        for posted in await self._conversation.ratings.posted_since(incoming.NAME, since, MOST):
+            self._places.posted(posted.channel, posted.platform_id)
+            channel, _ = incoming.place_of(posted.channel)
+            try:
+                answer = await self._client.reactions_get(
+                    channel=channel, timestamp=posted.platform_id, full=True
+                )
+            except FAILURES as error:
+                log.debug("reply %s is not looked at again: %s", posted.exchange_id, why(error))
+                continue
+            await self._compare(posted, self._standing(answer.get("message") or {}))
+
+    def _standing(self, message: Mapping[str, Any]) -> dict[str, set[VoteValue]]:
+        """Who gave which signs."""
+        standing: dict[str, set[VoteValue]] = {}
+        for reaction in message.get("reactions", ()):
+            if value := self._thumbs.value(reaction["name"]):
+                for person in reaction["users"]:
+                    if person != self._me:
+                        standing.setdefault(person, set()).add(value)
+        return standing
+
+    async def _compare(self, posted: Posted, standing: dict[str, set[VoteValue]]) -> None:
+        channel, message = posted.channel, posted.platform_id
+        known = {
+            vote.rater: vote.value
+            for vote in await self._conversation.ratings.standing(channel, message)
+            if vote.source == "reaction"
+        }
+        for person, values in standing.items():
+            # Which of two signs came last is not told; a dislike is the safer guess.
+            if known.get(person) not in values:
+                self._signs.take(Sign(channel, message, person, min(values)))
+        for person, value in known.items():
+            if value and person not in standing:
+                self._signs.take(Sign(channel, message, person, value, withdrawn=True))
