@@ -300,7 +300,7 @@ def _slack(app: App, environment: Mapping[str, str]) -> Platform:
     from bot.platforms.slack.platform import APP, BOT, SIGNING, Secrets
 
     secrets = Secrets(*(environment.get(name, "").strip() for name in (BOT, APP, SIGNING)))
-    return SlackPlatform(secrets, app.config, app.conversation, app.commands)
+    return SlackPlatform(secrets, app.config, app.conversation, app.commands, app.people)
 
 
 async def run_platforms(

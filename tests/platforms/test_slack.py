@@ -52,10 +52,13 @@ def start(server: SlackServer, tmp_path: Path) -> Start:
     """Starts the bot on the same data each time, as after a restart."""
 
     @asynccontextmanager
-    async def begin(**slack: object) -> AsyncIterator[App]:
+    async def begin(
+        *, learning: dict[str, object] | None = None, **slack: object
+    ) -> AsyncIterator[App]:
         options = {"api_base": server.api_base, "edit_seconds": 0.2, **slack}
         secrets = ENVIRONMENT | {"SLACK_SIGNING_SECRET": SECRET}
-        async with running(config_of(slack=options), tmp_path / "data", secrets) as bot:
+        config = config_of(slack=options, learning=learning or {})
+        async with running(config, tmp_path / "data", secrets) as bot:
             yield bot.app
 
     return begin
@@ -504,7 +507,7 @@ async def refusal(server: SlackServer, bot: str = BOT, app: str = APP) -> str:
     with pytest.raises(ConfigError) as caught:
         config = Config(slack=SlackConfig(api_base=server.api_base))
         async with asyncio.timeout(10):
-            await SlackPlatform(Secrets(bot, app), config, nobody, nobody).run()
+            await SlackPlatform(Secrets(bot, app), config, nobody, nobody, nobody).run()
     assert not re.search(r"x(oxb|app)-\w", str(caught.value))
     return str(caught.value)
 
@@ -588,3 +591,26 @@ async def test_over_http_signed_requests_are_served_and_others_are_not(
         forged = await server.post_event(found[1], event, secret="another")
         assert forged.status == 401
         assert await app.store.count_exchanges() == 1
+
+
+async def test_the_first_vote_asks_once_and_in_private_and_mydata_hands_everything_out(
+    server: SlackServer, start: Start, channel: Channel, ada: User
+) -> None:
+    async with start(learning={"platform_terms_acknowledged": True}) as app:
+        await server.ready()
+        for number in (1, 2):
+            question, answer = await ask(server, channel, ada, f"my word is xyzzy {number}")
+            await server.react(answer, ada, "+1")
+            await voted(app, key_of(server, channel, question), [1])
+        await server.wait_for(lambda _: server.ephemerals)
+        assert len(server.ephemerals) == 1
+        assert "/rapport mydata consent yes" in server.ephemerals[0].text
+
+        agreed = await server.command(channel, ada, COMMAND, "mydata consent yes")
+        await text_of(server, agreed)
+        assert await app.store.consent_of("slack", ada.id)
+        await text_of(server, await server.command(channel, ada, COMMAND, "mydata get"))
+        await server.wait_for(lambda _: any(file.content for file in server.files.values()))
+        (file,) = server.files.values()
+        assert file.content is not None
+        assert b"xyzzy 2" in file.content

@@ -41,7 +41,7 @@ def test_the_app_subscribes_to_exactly_what_the_code_listens_to() -> None:
     nobody = cast(Any, None)  # registering asks neither the conversation nor the commands
     app = Recording()
     listeners = Listeners(
-        AsyncWebClient(), Identity("T1", "U1", "B1"), Config(), nobody, nobody
+        AsyncWebClient(), Identity("T1", "U1", "B1"), Config(), nobody, nobody, nobody
     )
     listeners.register(app)
     made = manifest()

@@ -13,14 +13,16 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from slack_sdk.web.async_client import AsyncWebClient
+
 from bot.commands import HELP, Answer, Asker, Command, Commands, parse
 from bot.conversation import Conversation
 from bot.platforms.markdown import as_markdown
 from bot.platforms.slack import incoming
 from bot.platforms.slack.manifest import COMMAND
+from bot.platforms.slack.members import Members
 from bot.platforms.slack.mrkdwn import sections, summary
 from bot.platforms.slack.outgoing import FAILURES, LIMIT, why
-from bot.platforms.slack.people import People
 from bot.platforms.text import pieces
 from bot.types import ChannelKey
 
@@ -44,12 +46,13 @@ class SlashCommands:
     """The command of one workspace."""
 
     def __init__(
-        self, team: str, operators: tuple[str, ...], people: People, conversation: Conversation,
-        commands: Commands,
+        self, client: AsyncWebClient, team: str, operators: tuple[str, ...], members: Members,
+        conversation: Conversation, commands: Commands,
     ) -> None:
+        self._client = client
         self._team = team
         self._operators = operators
-        self._people = people
+        self._members = members
         self._conversation = conversation
         self._commands = commands
 
@@ -70,10 +73,22 @@ class SlashCommands:
             except FAILURES as error:
                 log.error("the answer to %s is lost: %s", COMMAND, why(error))
                 return
+        if answer.file is not None:
+            await self._send(body["user_id"], *answer.file)
+
+    async def _send(self, person: str, name: str, content: str) -> None:
+        """Hand somebody a file, in private."""
+        try:
+            direct = await self._client.conversations_open(users=person)
+            await self._client.files_upload_v2(
+                channel=direct["channel"]["id"], filename=name, content=content
+            )
+        except FAILURES as error:
+            log.error("the file %s could not be sent: %s", name, why(error))
 
     async def asker(self, key: ChannelKey, person: str) -> Asker:
         """A person with their powers as they are now."""
-        powers = await self._people.powers(person)
+        powers = await self._members.powers(person)
         channel, _ = incoming.place_of(key)
         return Asker(
             key, person, source="command",
@@ -102,4 +117,9 @@ def understood(text: str) -> Command:
 
 def shown(answer: Answer) -> str:
     """An answer as Markdown, with every command as it is given on Slack."""
-    return _SLASH.sub(rf"{COMMAND} \1", as_markdown(answer))
+    return as_given(as_markdown(answer))
+
+
+def as_given(text: str) -> str:
+    """A text with every command in it as it is given on Slack."""
+    return _SLASH.sub(rf"{COMMAND} \1", text)

@@ -21,16 +21,17 @@ from bot.commands import Command, Commands
 from bot.config import Config
 from bot.conversation import Conversation
 from bot.errors import RapportError
+from bot.people import CONSENT_QUESTION, People
 from bot.platforms.reactions import Sign, Signs
 from bot.platforms.slack import incoming
 from bot.platforms.slack.answers import Answers
 from bot.platforms.slack.background import Background
-from bot.platforms.slack.commands import Respond, SlashCommands
+from bot.platforms.slack.commands import Respond, SlashCommands, as_given
 from bot.platforms.slack.feedback import ACTION, pressed
 from bot.platforms.slack.home import home
 from bot.platforms.slack.manifest import COMMAND, listened
+from bot.platforms.slack.members import Members
 from bot.platforms.slack.outgoing import FAILURES, why
-from bot.platforms.slack.people import People
 from bot.platforms.slack.places import Places
 from bot.platforms.slack.reconcile import Reconciliation
 from bot.platforms.thumbs import Thumbs
@@ -78,8 +79,9 @@ class Listeners:
 
     def __init__(
         self, client: AsyncWebClient, me: Identity, config: Config, conversation: Conversation,
-        commands: Commands,
+        commands: Commands, people: People,
     ) -> None:
+        self._people = people
         self._client = client
         self._me = me
         self._config = config
@@ -87,15 +89,16 @@ class Listeners:
         self._commands = commands
         self._thumbs = Thumbs(config.votes.up, config.votes.down)
         self._recent = Recent()
-        self._people = People(client)
+        self._members = Members(client)
         self._places = Places(client, me.team)
         self._background = Background()
-        self._signs = Signs(conversation)
+        self._signs = Signs(conversation, self._signed)
         self._answers = Answers(
             client, config.slack, conversation, self._places, self._signs, self._background
         )
         self._slash = SlashCommands(
-            me.team, config.permissions.users.admin_ids, self._people, conversation, commands
+            client, me.team, config.permissions.users.admin_ids, self._members, conversation,
+            commands,
         )
 
     def register(self, app: AsyncApp) -> None:
@@ -150,7 +153,7 @@ class Listeners:
 
     async def _take(self, event: incoming.Event, key: ChannelKey) -> None:
         await self._inherit(key)
-        names = await self._people.names(incoming.mentioned(event) - {self._me.user})
+        names = await self._members.names(incoming.mentioned(event) - {self._me.user})
         private = await self._places.is_private(event["channel"])
         heard = await self._conversation.hear(
             incoming.as_message(event, key, self._me.user, names, private=private)
@@ -190,9 +193,25 @@ class Listeners:
                 await self._conversation.ratings.vote(
                     press.channel, press.exchange, press.person, press.value, "button"
                 )
+                self._background.start(self._ask_consent(press.channel, press.person))
             except RapportError as error:
                 self._background.start(_tell(respond, f"{error}".capitalize()))
         await ack()
+
+    async def _signed(self, sign: Sign) -> None:
+        await self._ask_consent(sign.channel, sign.person)
+
+    async def _ask_consent(self, key: ChannelKey, person: str) -> None:
+        """After somebody's first vote, ask them alone what may be learned from them."""
+        if not await self._people.should_ask(incoming.NAME, person):
+            return
+        channel, thread = incoming.place_of(key)
+        try:
+            await self._client.chat_postEphemeral(
+                channel=channel, user=person, thread_ts=thread, text=as_given(CONSENT_QUESTION)
+            )
+        except FAILURES as error:
+            log.warning("somebody could not be asked for consent: %s", why(error))
 
     async def _commanded(self, ack: Ack, body: Body, respond: Respond) -> None:
         await ack()

@@ -28,9 +28,13 @@ METHODS: dict[str, tuple[str, ...]] = {
     "apps.connections.open": (),  # with the app token, which has the scope connections:write
     "assistant.threads.setStatus": ("chat:write",),
     "auth.test": (),
+    "chat.postEphemeral": ("chat:write",),
     "chat.postMessage": ("chat:write",),
     "chat.update": ("chat:write",),
     "conversations.info": ("channels:read", "groups:read", "mpim:read"),
+    "conversations.open": ("im:write",),
+    # The client's name for files.getUploadURLExternal and what completes it.
+    "files.upload.v2": ("files:write",),
     "reactions.get": ("reactions:read",),
     "users.info": ("users:read",),
     "views.publish": (),
@@ -54,7 +58,7 @@ def manifest(url: str = "") -> dict[str, Any]:
     command: dict[str, Any] = {
         "command": COMMAND,
         "description": "What the bot can do, who it is here, and how it learns",
-        "usage_hint": "help | status | why | reset | persona | up | down | undo | learn",
+        "usage_hint": "help | status | why | reset | persona | up | down | undo | mydata | learn",
         "should_escape": False,
     }
     return {

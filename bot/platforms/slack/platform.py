@@ -30,6 +30,7 @@ from bot.commands import Commands
 from bot.config import Config
 from bot.conversation import Conversation
 from bot.errors import ConfigError
+from bot.people import People
 from bot.platforms.base import Notice
 from bot.platforms.slack.incoming import NAME
 from bot.platforms.slack.listeners import Identity, Listeners
@@ -73,7 +74,8 @@ class SlackPlatform:
     name = NAME
 
     def __init__(
-        self, secrets: Secrets, config: Config, conversation: Conversation, commands: Commands
+        self, secrets: Secrets, config: Config, conversation: Conversation, commands: Commands,
+        people: People,
     ) -> None:
         """Raises `ConfigError` where a secret is missing."""
         needed = {BOT: secrets.bot}
@@ -90,6 +92,7 @@ class SlackPlatform:
         self._config = config
         self._conversation = conversation
         self._commands = commands
+        self._people = people
 
     async def run(self) -> None:
         """Talk until the task is cancelled.
@@ -120,7 +123,7 @@ class SlackPlatform:
             client = self._client(self._secrets.bot, session)
             me = await _identity(client)
             listeners = Listeners(
-                client, me, self._config, self._conversation, self._commands
+                client, me, self._config, self._conversation, self._commands, self._people,
             )
             stack.push_async_callback(listeners.close)
             app = self._app(me, session)

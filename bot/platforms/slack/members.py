@@ -29,7 +29,7 @@ class Powers:
     admin: bool = False
 
 
-class People:
+class Members:
     """The people of one workspace."""
 
     def __init__(self, client: AsyncWebClient) -> None:
