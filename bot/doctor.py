@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.config import Config, load_config
 from bot.errors import RapportError
 from bot.logs import quiet_libraries
+from bot.moderation import Moderation
 
 ENOUGH_DISK = 2 * 2**30
 """Bytes that a few versions, the log and a growing database want."""
@@ -30,6 +32,13 @@ class Finding:
     mend: str = ""
 
 
+TOKENS = {
+    "Discord": ("DISCORD_BOT_TOKEN",),
+    "Slack": ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"),
+}
+"""What each platform needs in the environment."""
+
+
 async def examine(config_file: Path | None, data: Path) -> list[Finding]:
     """Look at everything, in the order in which the bot would need it."""
     findings = []
@@ -42,6 +51,7 @@ async def examine(config_file: Path | None, data: Path) -> list[Finding]:
         config = Config()
         findings.append(Finding("configuration", False, str(error),
                                 "correct the file; the rest is checked with defaults"))
+    findings += [_moderation(config), *_platforms(config, os.environ)]
     findings += await _data(data)
     findings += await asyncio.to_thread(_model, config)
     return findings
@@ -76,6 +86,38 @@ async def _data(data: Path) -> list[Finding]:
         findings.append(Finding("database", False, str(error),
                                 "restore a backup, or choose another folder with --data"))
     return findings
+
+
+def _moderation(config: Config) -> Finding:
+    rules = config.moderation
+    try:
+        Moderation(rules)
+    except RapportError as error:
+        return Finding("moderation", False, str(error), "correct [moderation] in config.toml")
+    number = len(rules.words) + len(rules.patterns) + bool(rules.classifier)
+    return Finding("moderation", True, f"{number} rule{'' if number == 1 else 's'}")
+
+
+def _platforms(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Which platforms have their tokens, and whether they may be learned from."""
+    found = [name for name, tokens in TOKENS.items() if any(map(environment.get, tokens))]
+    for name in found:
+        missing = [one for one in TOKENS[name] if not environment.get(one)]
+        http = name == "Slack" and config.slack.mode == "http"
+        if missing and not http:
+            where = f"docs/{name.lower()}.md says where to get it"
+            yield Finding(name, False, f"{missing[0]} is not set", where)
+        else:
+            yield Finding(name, True, "its tokens are set")
+    if not found:
+        yield Finding("platforms", True, "no tokens are set: only the terminal can talk")
+    elif config.learning.platform_terms_acknowledged:
+        yield Finding("terms", True, f"acknowledged; consent: {config.learning.consent}")
+    else:
+        yield Finding(
+            "terms", True, "nothing said on the platforms is learned from: "
+            "learning.platform_terms_acknowledged is false (docs/privacy.md says why)",
+        )
 
 
 def _model(config: Config) -> list[Finding]:

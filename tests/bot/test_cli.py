@@ -176,6 +176,19 @@ def test_doctor_finds_the_problem_and_says_how_to_mend_it(tmp_path: Path) -> Non
     assert "ok       database" in result.output
 
 
+def test_doctor_says_which_platforms_can_start_and_what_is_learned_from_them(
+    tmp_path: Path,
+) -> None:
+    tokens = {"DISCORD_BOT_TOKEN": "secret-token", "SLACK_BOT_TOKEN": "xoxb-secret"}
+    data = str(tmp_path / "data")
+    result = CliRunner().invoke(rapport, ["doctor", "--data", data], env=tokens)
+    assert result.exit_code == 1
+    assert "ok       Discord" in result.output
+    assert "problem  Slack: SLACK_APP_TOKEN is not set" in result.output
+    assert "nothing said on the platforms is learned from" in result.output
+    assert "secret" not in result.output
+
+
 def test_help_imports_nothing_heavy_and_answers_at_once() -> None:
     code = (
         "import sys\nfrom bot.cli import rapport\n"
