@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 
 from bot.conversation import Conversation
@@ -62,6 +62,27 @@ class Signs:
         task = asyncio.create_task(self._count(sign, self._last.get(key)))
         self._last[key] = task
         task.add_done_callback(lambda done: self._drop(key, done))
+
+    async def compare(
+        self, channel: ChannelKey, message: str, standing: Mapping[str, Collection[VoteValue]]
+    ) -> None:
+        """Take what was missed: the difference between signs that stand there and votes.
+
+        Votes given by button or command are left alone.
+
+        Args:
+            standing: the signs of each person that the platform shows under the message.
+        """
+        votes = await self._conversation.ratings.standing(channel, message)
+        held = {vote.rater: vote for vote in votes}
+        for person, values in standing.items():
+            vote = held.get(person)
+            if vote is None or (vote.source == "reaction" and vote.value not in values):
+                # Which of two signs came last is not told; a dislike is the safer guess.
+                self.take(Sign(channel, message, person, min(values)))
+        for vote in votes:
+            if vote.source == "reaction" and vote.rater not in standing:
+                self.take(Sign(channel, message, vote.rater, vote.value, withdrawn=True))
 
     async def settled(self) -> None:
         """Wait until every sign that was taken is a vote on record."""

@@ -12,7 +12,7 @@ import pytest
 
 from bot.app import App
 from bot.errors import ConfigError
-from bot.types import ChannelKey
+from bot.types import BASE, ChannelKey, Exchange, Sampling, Timings, Turn, Vote, VoteValue
 from bot.types import Message as Said
 from tests.fakes.discord_messages import Message
 from tests.fakes.discord_server import DiscordServer
@@ -20,6 +20,8 @@ from tests.fakes.discord_world import Channel, Guild, User
 from tests.platforms.conftest import Running, config_of, running, until
 
 TOKEN = "secret-token"
+EPHEMERAL = 64
+"""The flag of a message that only one person sees."""
 Start = Callable[..., AbstractAsyncContextManager[Running]]
 
 
@@ -205,9 +207,9 @@ async def test_buttons_vote_and_go_on_working_after_a_restart(
         answer = await ask(server, app, channel, ada, "<@BOT> hello")
         await server.wait_for(lambda _: answer.components)
         asked = await server.press(answer, ada, "rapport:up:1")
-        await server.wait_for(lambda _: asked.texts)
+        await server.wait_for(lambda _: asked.followups)
         assert await votes_on(app, guild, answer) == [1]
-        assert asked.ephemeral
+        assert asked.followups[0].flags & EPHEMERAL
     async with start(buttons=True) as here:
         app = here.app
         await server.ready()
@@ -364,3 +366,48 @@ async def test_the_first_vote_asks_once_and_in_private_and_what_is_kept_is_their
         await server.wait_for(lambda _: gone.texts)
         assert await app.store.history(key_of(channel, guild)) == []
         assert await app.store.current_votes() == []
+
+
+async def rate_many(app: App, guild: Guild, channel: Channel, person: User) -> None:
+    """Put rated exchanges on record: short answers liked, long ones not."""
+    template, ends = app.engine.template, app.engine.info.end_ids
+    for number in range(48):
+        prompt = (Turn("user", f"what do you think about the number {number}?"),)
+        reply = "I like it." if number % 3 else "It is a number that many people have heard of."
+        ids = (*template.encode(reply), ends[0])
+        given = Exchange(
+            key_of(channel, guild), str(person.id), (str(person.id),), prompt,
+            tuple(template.encode(template.render(prompt))), tuple(ids), reply, "stop", BASE,
+            app.engine.info.fingerprint, Sampling(), Timings(), datetime.now(UTC),
+        )  # fmt: skip
+        row = await app.store.add_exchange(given)
+        value: VoteValue = 1 if number % 3 else -1
+        await app.store.add_vote(Vote(row, str(person.id), value, "reaction", given.time))
+
+
+@pytest.mark.slow
+async def test_a_run_an_operator_asks_for_is_reported_to_the_verdict_while_others_talk_on(
+    server: DiscordServer, start: Start, guild: Guild, channel: Channel, ada: User
+) -> None:
+    elsewhere = guild.add_channel("elsewhere")
+    learning = {
+        "platform_terms_acknowledged": True, "consent": "granted",
+        "sft": {"epochs": 1}, "gate": {"canaries": 2},
+    }
+    async with start(learning=learning) as here:
+        app = here.app
+        await server.ready()
+        await rate_many(app, guild, channel, ada)
+        asked = await server.slash(channel, server.owner, "learn retrain")
+        await server.wait_for(lambda _: asked.texts)
+        assert asked.texts == ["Run 1 starts now."]
+        await ask(server, app, elsewhere, ada, "<@BOT> are you still there?")
+
+        def verdict(_: DiscordServer) -> list[str]:
+            said = [one.content for one in replies(server, channel)]
+            return [text for text in said if "⚖️" in text]
+
+        (report,) = await server.wait_for(verdict, timeout=120)
+        judged = await app.store.verdict("v0001")
+        assert judged is not None
+        assert judged["sentence"] in report

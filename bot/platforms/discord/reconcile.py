@@ -50,7 +50,7 @@ class Reconciliation:
             except discord.HTTPException as error:
                 log.debug("reply %s is not looked at again: %s", posted.exchange_id, error)
                 continue
-            await self._compare(posted.channel, posted.platform_id, standing)
+            await self._signs.compare(posted.channel, posted.platform_id, standing)
 
     async def cleared(self, channel: ChannelKey, message: str, value: VoteValue | None) -> None:
         """Withdraw the votes whose signs a moderator cleared; None clears both kinds."""
@@ -89,19 +89,3 @@ class Reconciliation:
                 if not user.bot:
                     standing.setdefault(str(user.id), set()).add(value)
         return standing
-
-    async def _compare(
-        self, channel: ChannelKey, message: str, standing: dict[str, set[VoteValue]]
-    ) -> None:
-        known = {
-            vote.rater: vote.value
-            for vote in await self._conversation.ratings.standing(channel, message)
-            if vote.source == "reaction"
-        }
-        for person, values in standing.items():
-            # Which of two signs came last is not told; a dislike is the safer guess.
-            if known.get(person) not in values:
-                self._signs.take(Sign(channel, message, person, min(values)))
-        for person, value in known.items():
-            if person not in standing:
-                self._signs.take(Sign(channel, message, person, value, withdrawn=True))

@@ -15,12 +15,11 @@ from typing import Any
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.conversation import Conversation
-from bot.platforms.reactions import Sign, Signs
+from bot.platforms.reactions import Signs
 from bot.platforms.slack import incoming
 from bot.platforms.slack.outgoing import FAILURES, why
 from bot.platforms.slack.places import Places
 from bot.platforms.thumbs import Thumbs
-from bot.store import Posted
 from bot.types import VoteValue
 
 log = logging.getLogger(__name__)
@@ -57,7 +56,8 @@ class Reconciliation:
             except FAILURES as error:
                 log.debug("reply %s is not looked at again: %s", posted.exchange_id, why(error))
                 continue
-            await self._compare(posted, self._standing(answer.get("message") or {}))
+            standing = self._standing(answer.get("message") or {})
+            await self._signs.compare(posted.channel, posted.platform_id, standing)
 
     def _standing(self, message: Mapping[str, Any]) -> dict[str, set[VoteValue]]:
         """Who gave which signs."""
@@ -68,18 +68,3 @@ class Reconciliation:
                     if person != self._me:
                         standing.setdefault(person, set()).add(value)
         return standing
-
-    async def _compare(self, posted: Posted, standing: dict[str, set[VoteValue]]) -> None:
-        channel, message = posted.channel, posted.platform_id
-        known = {
-            vote.rater: vote.value
-            for vote in await self._conversation.ratings.standing(channel, message)
-            if vote.source == "reaction"
-        }
-        for person, values in standing.items():
-            # Which of two signs came last is not told; a dislike is the safer guess.
-            if known.get(person) not in values:
-                self._signs.take(Sign(channel, message, person, min(values)))
-        for person, value in known.items():
-            if value and person not in standing:
-                self._signs.take(Sign(channel, message, person, value, withdrawn=True))
