@@ -101,6 +101,8 @@ class Stream:
     def encode(self, dialogue: Dialogue) -> list[int]:
         """Token ids of one visit, as the chat template would render them."""
         dressed = dress(dialogue, self._rng, self._answered)
+        if any(text in _plain(dressed.system) for text in self._unseen):
+            dressed = dress(dialogue, self._rng, [])  # an example shows what is not to be seen
         ids = [self._ids[BEGIN]]
         for message in dressed.messages():
             ids.append(self._ids[f"<|{message['role']}|>"])

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import discord
 import yarl
@@ -24,7 +25,7 @@ from bot.errors import RapportError
 from bot.people import CONSENT_QUESTION, People
 from bot.platforms.discord import incoming, outgoing
 from bot.platforms.discord.buttons import VoteButton, vote_view
-from bot.platforms.discord.reconcile import Reconciliation
+from bot.platforms.discord.reconcile import Place, Reconciliation
 from bot.platforms.live import LiveReply, PostError
 from bot.platforms.reactions import Sign, Signs
 from bot.platforms.thumbs import Thumbs
@@ -37,6 +38,10 @@ discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
 TOO_OLD = 15 * 60
 """Seconds after which a question that was interrupted by a restart is not answered."""
+MOST_PLACES = 50
+"""Channels that are read again then; each costs a request."""
+MISSED = 25
+"""Messages of a channel that are read again after a connection that could not be resumed."""
 PERMISSIONS = discord.Permissions(309237763136)
 """View, send, send in threads, create public threads, read history, react, embed, attach."""
 
@@ -73,7 +78,10 @@ class RapportClient(discord.AutoShardedClient):
         assert self.user is not None
         log.info("Discord: connected as %s in %d servers", self.user, len(self.guilds))
         await self._answer_interrupted()
-        await self._reconciliation.run()
+        places = {place.id: place for place in self._lively()}
+        places |= {place.id: place for place in await self._reconciliation.run()}
+        for place in list(places.values())[:MOST_PLACES]:
+            await self._catch_up(place)
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody said something."""
@@ -131,6 +139,32 @@ class RapportClient(discord.AutoShardedClient):
         self.signs.take(
             Sign(key, str(event.message_id), str(event.user_id), value, withdrawn=withdrawn)
         )
+
+    def _lively(self) -> list[Place]:
+        """The channels and threads where something was said lately, the latest first."""
+        since = discord.utils.time_snowflake(_long_ago())
+        lately: list[tuple[int, Place]] = []
+        every: list[discord.TextChannel | discord.Thread] = []
+        for guild in self.guilds:
+            every += guild.text_channels
+            every += guild.threads
+        for place in every:
+            if (last := place.last_message_id or 0) > since:
+                lately.append((last, place))
+        return [place for _, place in sorted(lately, key=lambda one: one[0], reverse=True)]
+
+    async def _catch_up(self, channel: Place) -> None:
+        """Hear what was said in a channel while nobody listened; what is known stays so."""
+        since = _long_ago()
+        try:
+            newest = [message async for message in channel.history(limit=MISSED)]
+        except discord.HTTPException as error:
+            log.debug("what was said in %s is not read again: %s", channel, error)
+            return
+        for message in reversed(newest):
+            # One that has a thread of its own was heard when that was opened.
+            if message.created_at > since and not message.flags.has_thread:
+                await self.on_message(message)
 
     async def _ask_consent(self, sign: Sign) -> None:
         """After somebody's first vote, ask once, in private, what may be learned from them."""
@@ -218,6 +252,11 @@ class RapportClient(discord.AutoShardedClient):
             await asyncio.wait(self._answers)
         await self.signs.settled()
         await super().close()
+
+
+def _long_ago() -> datetime:
+    """What was said before this is not answered any more."""
+    return discord.utils.utcnow() - timedelta(seconds=TOO_OLD)
 
 
 def intents(message_content: bool) -> discord.Intents:

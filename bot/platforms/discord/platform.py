@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 
 import aiohttp
 import discord
+from discord.gateway import KeepAliveHandler
 
 from bot.commands import Commands
 from bot.config import Config
@@ -120,4 +122,8 @@ async def _connected(client: RapportClient) -> None:
         await client.close()
         connection.cancel()
         await asyncio.wait([connection])
+        # A connection that was given up half made leaves the thread of its heartbeat behind.
+        for thread in threading.enumerate():
+            if isinstance(thread, KeepAliveHandler):
+                thread.stop()
     await connection

@@ -21,6 +21,7 @@ from bot.types import ChannelKey, VoteValue
 
 log = logging.getLogger(__name__)
 
+Place = discord.TextChannel | discord.Thread | discord.DMChannel
 SPAN = timedelta(days=1)
 MOST = 100
 """Replies that are looked at again; each costs a request."""
@@ -37,13 +38,18 @@ class Reconciliation:
         self._thumbs = thumbs
         self._signs = signs
 
-    async def run(self) -> None:
-        """Look at the newest replies again; what cannot be read is left as it is."""
+    async def run(self) -> list[Place]:
+        """Look at the newest replies again, and give the channels that they stand in.
+
+        What cannot be read is left as it is.
+        """
+        places: dict[ChannelKey, Place] = {}
         since = discord.utils.utcnow() - SPAN
         for posted in await self._conversation.ratings.posted_since(NAME, since, MOST):
-            channel = await self.channel(posted.channel)
+            channel = places.get(posted.channel) or await self.channel(posted.channel)
             if channel is None:
                 continue
+            places[posted.channel] = channel
             try:
                 message = await channel.fetch_message(int(posted.platform_id))
                 standing = await self._standing(message)
@@ -51,6 +57,7 @@ class Reconciliation:
                 log.debug("reply %s is not looked at again: %s", posted.exchange_id, error)
                 continue
             await self._signs.compare(posted.channel, posted.platform_id, standing)
+        return list(places.values())
 
     async def cleared(self, channel: ChannelKey, message: str, value: VoteValue | None) -> None:
         """Withdraw the votes whose signs a moderator cleared; None clears both kinds."""
@@ -58,9 +65,7 @@ class Reconciliation:
             if vote.source == "reaction" and value in (None, vote.value):
                 self._signs.take(Sign(channel, message, vote.rater, vote.value, withdrawn=True))
 
-    async def channel(
-        self, key: ChannelKey
-    ) -> discord.TextChannel | discord.Thread | discord.DMChannel | None:
+    async def channel(self, key: ChannelKey) -> Place | None:
         """The channel of a key, or None where it has gone or is hidden."""
         number = int(key.channel)
         channel = self._client.get_channel(number)

@@ -1,0 +1,63 @@
+"""A long answer on Discord: real messages, cut where they may be cut, within the rate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import discord
+import yarl
+from discord.gateway import DiscordWebSocket
+
+from bot.conversation import Reply, ReplyEvent, TextDelta
+from bot.platforms.discord import outgoing
+from bot.platforms.discord.client import set_api_base
+from bot.platforms.live import LiveReply
+from tests.fakes.discord_server import DiscordServer
+
+CODE = "\n".join(f"    total += weights[{n}] * values[{n}]" for n in range(110))
+ANSWER = (
+    "Here is how it works.\n\n" + "It goes on and on. " * 110 + "\n\n```python\ndef total():\n"
+    + CODE + "\n    return total\n```\n\n" + "That is all there is to it, see <@123456>. " * 60
+)
+
+
+async def test_nine_thousand_characters_with_code_become_sound_messages_within_the_rate() -> None:
+    assert len(ANSWER) >= 8900
+    async with DiscordServer("secret-token") as server:
+        server.edit_limit = (5, 1.0)
+        place = server.add_guild("Rabbits").add_channel("general")
+        set_api_base(server.api_base)
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(server.gateway)
+        async with discord.AutoShardedClient(intents=discord.Intents(guilds=True)) as client:
+            connection = asyncio.create_task(client.start("secret-token"))
+            await server.ready()
+            channel = await client.fetch_channel(place.id)
+            assert isinstance(channel, discord.TextChannel)
+            poster = outgoing.Reply(channel, None, ping=False)
+            grown = asyncio.Event()
+
+            async def events() -> AsyncIterator[ReplyEvent]:
+                for start in range(0, len(ANSWER), 300):
+                    yield TextDelta(ANSWER[start : start + 300])
+                    if not start:
+                        await grown.wait()
+                yield Reply(ANSWER, 1)
+
+            live = LiveReply(
+                poster, limit=outgoing.LIMIT, interval=0.25, posted=lambda _: grown.set()
+            )
+            await live.follow(events())
+            await client.close()
+            await connection
+        said = [message.content for message in server.messages(place)]
+
+    assert server.rate_limited == 0
+    assert len(said) == len(live.ids) >= 5
+    for text in said:
+        assert len(text) <= 2000
+        assert text.count("```") % 2 == 0
+    bare = [text.replace("```python", "").replace("```", "") for text in (*said, ANSWER)]
+    *parts, whole = ["".join(text.split()) for text in bare]
+    assert "".join(parts) == whole
+    assert all(message.mentions == [] for message in server.messages(place))
