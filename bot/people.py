@@ -78,6 +78,11 @@ class People:
         consent = await self._store.consent(self._config)
         return [one for one in exchanges if consent.covers(one)]
 
+    async def left_behind(self, platform: str, person: str, time: datetime) -> bool:
+        """Whether words of this time may have been forgotten, and are not to be read again."""
+        refused = await self._store.refused_at(platform, person)
+        return refused is not None and time <= refused
+
     async def should_ask(self, platform: str, person: str) -> bool:
         """Whether to put `CONSENT_QUESTION` to a person now; True once in their life.
 

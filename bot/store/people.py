@@ -47,6 +47,15 @@ class People(Access):
         rows = await self._rows(select(people.c.consent).where(_is(platform, person)))
         return _decision(rows[0].consent) if rows else ""
 
+    async def refused_at(self, platform: str, person: str) -> datetime | None:
+        """When a person refused, or had everything forgotten; None where they did neither."""
+        rows = await self._rows(
+            select(people.c.changed).where(
+                _is(platform, person), people.c.consent == "refused"
+            )
+        )
+        return rows[0].changed if rows else None
+
     async def consents(self, platform: str | None = None) -> dict[tuple[str, str], Decision]:
         """Who decided what, by (platform, person), on one platform or on all."""
         query = select(people).where(people.c.consent != "")

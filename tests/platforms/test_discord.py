@@ -83,6 +83,14 @@ async def ask(
     return answer
 
 
+def read_again(server: DiscordServer) -> int:
+    """How often the bot has read what was said in channels."""
+    return sum(
+        one.method == "GET" and one.path.partition("?")[0].endswith("/messages")
+        for one in server.requests
+    )
+
+
 async def ended(bot: AbstractAsyncContextManager[Running]) -> None:
     """Let the bot run until it ends by itself."""
     async with bot as here:
@@ -366,6 +374,12 @@ async def test_the_first_vote_asks_once_and_in_private_and_what_is_kept_is_their
         await server.wait_for(lambda _: gone.texts)
         assert await app.store.history(key_of(channel, guild)) == []
         assert await app.store.current_votes() == []
+    async with start(learning=learning) as here:
+        # What was forgotten still stands on Discord; a start does not hear it again.
+        await server.wait_for(lambda _: read_again(server) > 0)
+        await ask(server, here.app, channel, ada, "<@BOT> hello")
+        turns = await here.app.store.history(key_of(channel, guild))
+        assert [turn.content for turn in turns if turn.role == "user"] == ["hello"]
 
 
 async def rate_many(app: App, guild: Guild, channel: Channel, person: User) -> None:

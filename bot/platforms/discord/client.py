@@ -163,7 +163,10 @@ class RapportClient(discord.AutoShardedClient):
             return
         for message in reversed(newest):
             # One that has a thread of its own was heard when that was opened.
-            if message.created_at > since and not message.flags.has_thread:
+            if message.created_at <= since or message.flags.has_thread:
+                continue
+            author, time = str(message.author.id), message.created_at
+            if not await self._people.left_behind(incoming.NAME, author, time):
                 await self.on_message(message)
 
     async def _ask_consent(self, sign: Sign) -> None:
