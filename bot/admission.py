@@ -16,12 +16,10 @@ from dataclasses import dataclass, replace
 
 from bot.config import LimitsConfig, PermissionsConfig
 from bot.limits import Limits, TooFast
-from bot.types import Message
+from bot.types import LOCAL, Message
 
 log = logging.getLogger(__name__)
 
-LOCAL = frozenset({"console", "simulate"})
-"""Platforms that only the operator reaches: neither permissions nor limits apply."""
 EMPTY_ANSWER = "I can only read text: write me something and I will answer."
 
 _CONTROL = dict.fromkeys({*range(0x20), 0x7F, *range(0x80, 0xA0)} - {ord("\n"), ord("\t")})

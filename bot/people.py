@@ -20,8 +20,7 @@ from bot.conversation import Conversation
 from bot.errors import RapportError
 from bot.learning_port import Learning
 from bot.store import Store, Traces
-from bot.store.consent import LOCAL
-from bot.types import Exchange
+from bot.types import LOCAL, Exchange
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,9 @@ from typing import Literal
 BASE = "base"
 """The adapter name that stands for the model without any adapter."""
 
+LOCAL = frozenset({"console", "playground", "simulate"})
+"""Platforms that only the operator reaches: no permissions, no limits, nobody else's words."""
+
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 Role = Literal["system", "user", "assistant"]
 VoteValue = Literal[-1, 0, 1]
@@ -136,7 +139,10 @@ class AdapterRef:
     """A version the model can answer with: its name and when it appeared."""
 
     name: str
-    status: Literal["champion", "retired", "candidate", "shadow", "rejected", "broken"]
+    status: Literal[
+        "champion", "retired", "candidate", "shadow", "rejected", "broken", "waiting"
+    ]
+    """``waiting`` is for an operator's approval."""
     created: datetime
     verdict: str = ""
     """One sentence of the gate."""

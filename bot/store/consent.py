@@ -12,10 +12,7 @@ from dataclasses import dataclass
 
 from bot.config import LearningConfig
 from bot.store.values import Decision
-from bot.types import Exchange
-
-LOCAL = frozenset({"console", "playground", "simulate"})
-"""Platforms on which only the operator talks, or nobody real: nobody else is to be asked."""
+from bot.types import LOCAL, Exchange
 
 
 @dataclass(frozen=True, slots=True)
