@@ -1,8 +1,10 @@
 """The one writer: a thread with group commit.
 
 Writes are small functions of a connection. They wait in a queue; the writer takes all
-that wait, runs each in a savepoint of one transaction, commits once, and only then
-answers: an answer means that the write is on the disk. While one commit waits for the
+that wait, runs them in one transaction, commits once, and only then answers: an answer
+means that the write is on the disk. Where one of them fails, all are run again with a
+savepoint around each, so that the others stand; a write may therefore run twice and must
+change nothing but the database. While one commit waits for the
 disk the next batch gathers by itself, so the more there is to write, the less each
 write costs. The writer does not know what is written.
 
@@ -142,12 +144,24 @@ class Writer:
         if not batch:
             return
         try:
-            with self._engine.begin() as connection:
-                _run_batch(connection, batch)
+            if not self._together(batch):
+                with self._engine.begin() as connection:
+                    _run_apart(connection, batch)
         except Exception as error:  # the job border: whatever it was, every caller is told
             log.exception("a transaction of %d writes failed", len(batch))
             for job in batch:
                 job.error = StoreError(_message(error))
+
+    def _together(self, batch: list[_Job]) -> bool:
+        """Run writes that all succeed, as most do; False where one failed and none was kept."""
+        with self._engine.connect() as connection:
+            try:
+                for job in batch:
+                    job.result = job.act(connection)
+            except Exception:  # noqa: BLE001 -- told to the right caller when they run apart
+                return False
+            connection.commit()
+        return True
 
 
 def _resolve(batch: list[_Job]) -> None:
@@ -159,7 +173,7 @@ def _message(error: Exception) -> str:
     return str(error) if isinstance(error, StoreError) else f"the database: {explained(error)}"
 
 
-def _run_batch(connection: Connection, batch: list[_Job]) -> None:
+def _run_apart(connection: Connection, batch: list[_Job]) -> None:
     for job in batch:
         savepoint = connection.begin_nested()
         try:
