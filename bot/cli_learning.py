@@ -301,12 +301,15 @@ def _print_simulation(result: dict[str, Any]) -> None:
 @click.option("--minutes", default=60.0, show_default=True, metavar="N",
               type=click.FloatRange(0.0, min_open=True), help="How long to train.")
 @click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(0))
+@click.option("--start", metavar="DIR",
+              type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="A model made by this command to go on with, instead of none.")
 @click.option("--tensorboard", is_flag=True, help="Write curves to OUT/tensorboard.")
 @click.option("--compile", "compiled", is_flag=True,
               help="Compile the model first (needs a C++ compiler; pays off in long runs).")
 def pretrain(
     config_file: Path | None, corpora: Path, out: Path, minutes: float, seed: int,
-    tensorboard: bool, compiled: bool,
+    start: Path | None, tensorboard: bool, compiled: bool,
 ) -> None:
     """Make a small model from scratch.
 
@@ -324,7 +327,7 @@ def pretrain(
     if not with_card:
         click.echo("There will be no model card: that needs pip install 'rapport-bot[card]'.")
     settings = PretrainSettings(minutes=minutes, seed=seed, tensorboard=tensorboard,
-                                compile=compiled)
+                                compile=compiled, start=str(start or ""))
     with progress_bar("pretraining") as tell:
         def report(progress: Progress) -> None:
             tell(progress.minutes / progress.of_minutes,

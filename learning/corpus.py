@@ -31,6 +31,8 @@ from bot.errors import DataError
 from learning.phrases import Phrasing, Table, Tables, casual, sentences
 
 EVERYDAY = Path(__file__).parent / "everyday"
+CORE, CORE_VISITS = "core_", 3
+"""How the files of the commonest things people say begin, and how often those are visited."""
 Split = Literal["train", "validation", "test"]
 Turn = tuple[str, str]
 """A (role, content) pair."""
@@ -52,11 +54,18 @@ class Dialogue:
     system: str = ""
     replies: tuple[str, ...] = ()
     tables: Tables = field(default_factory=dict, compare=False, repr=False)
+    times: int = 1
+    """How often a pass visits each opening."""
 
     @property
     def openings(self) -> int:
-        """In how many lines the first turn is written: how often a pass visits the dialogue."""
+        """In how many lines the first turn is written."""
         return self.turns[0][1].count(OR) + 1
+
+    @property
+    def visits(self) -> int:
+        """How often a pass visits the dialogue."""
+        return self.openings * self.times
 
     def said(self, rng: random.Random, hurried: bool = False) -> Dialogue:
         """The dialogue with one reply, its choices made; `hurried` people type carelessly."""
@@ -115,6 +124,7 @@ def read_everyday(folder: Path) -> Iterator[Dialogue]:
     A block that begins with ``= name: column, ...`` is a table for the slots of its file.
     """
     for path in sorted(folder.glob("*.txt")):
+        times = CORE_VISITS if path.name.startswith(CORE) else 1
         tables = dict[str, Table]()
         for number, block in enumerate(path.read_text(encoding="utf-8").split("\n\n"), 1):
             lines = [line for line in block.splitlines() if line.strip()]
@@ -123,7 +133,8 @@ def read_everyday(folder: Path) -> Iterator[Dialogue]:
                 name, table = _table(lines, where)
                 tables[name] = table
             elif lines:
-                yield _checked(replace(_everyday_block(lines, where), tables=tables), where)
+                dialogue = replace(_everyday_block(lines, where), tables=tables, times=times)
+                yield _checked(dialogue, where)
 
 
 def _table(lines: list[str], where: str) -> tuple[str, Table]:

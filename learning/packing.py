@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -54,6 +55,25 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenize
     )
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Packed rows; every tensor is [rows, length + 1], one longer than what is read at once."""
+
+    ids: Tensor
+    """int64 token ids."""
+    replied: Tensor
+    """bool: the assistant is to say this token (its words and the mark that ends them)."""
+    dialogue: Tensor
+    """int64: which dialogue of the batch the token belongs to."""
+
+
+@dataclass(frozen=True)
+class _Token:
+    id: int
+    replied: bool
+    dialogue: int
+
+
 class Stream:
     """An endless stream of packed token rows, with a share of everyday dialogues that grows.
 
@@ -73,12 +93,13 @@ class Stream:
         self._answered = [d for d in self._everyday if d.replies]
         self._other = self._visits([d for d in dialogues if d.source != "everyday"])
         self._own = self._visits(self._everyday)
-        self._rest: list[int] = []
+        self._rest: list[_Token] = []
+        self._shown = 0
         ids = tokenizer.get_vocab()
         self._ids = {mark: ids[mark] for mark in (BEGIN, END, *ROLES)}
 
     def _visits(self, dialogues: list[Dialogue]) -> Iterator[Dialogue]:
-        order = [d for d in dialogues for _ in range(d.openings)]
+        order = [d for d in dialogues for _ in range(d.visits)]
         while True:
             self._rng.shuffle(order)
             for dialogue in order:
@@ -86,29 +107,39 @@ class Stream:
                 if not any(_plain(content) in self._unseen for _, content in said.turns):
                     yield said
 
-    def batch(self, rows: int, length: int, everyday_share: float) -> Tensor:
-        """Packed rows, int64 [rows, length + 1]; `everyday_share` counts tokens."""
+    def batch(self, rows: int, length: int, everyday_share: float) -> Batch:
+        """The next tokens in rows of `length` + 1; `everyday_share` counts tokens."""
         need = rows * (length + 1)
         own = other = 1
         while len(self._rest) < need:
             everyday = own <= everyday_share * (own + other)
-            ids = self.encode(next(self._own if everyday else self._other))
-            own, other = (own + len(ids), other) if everyday else (own, other + len(ids))
-            self._rest += ids
+            tokens = self._tokens(next(self._own if everyday else self._other))
+            own, other = (own + len(tokens), other) if everyday else (own, other + len(tokens))
+            self._rest += tokens
         taken, self._rest = self._rest[:need], self._rest[need:]
-        return torch.tensor(taken).view(rows, length + 1)
+        shape = (rows, length + 1)
+        return Batch(
+            torch.tensor([token.id for token in taken]).view(shape),
+            torch.tensor([token.replied for token in taken]).view(shape),
+            torch.tensor([token.dialogue for token in taken]).view(shape),
+        )
 
     def encode(self, dialogue: Dialogue) -> list[int]:
         """Token ids of one visit, as the chat template would render them."""
+        return [token.id for token in self._tokens(dialogue)]
+
+    def _tokens(self, dialogue: Dialogue) -> list[_Token]:
         dressed = dress(dialogue, self._rng, self._answered)
         if any(text in _plain(dressed.system) for text in self._unseen):
             dressed = dress(dialogue, self._rng, [])  # an example shows what is not to be seen
-        ids = [self._ids[BEGIN]]
+        self._shown += 1
+        tokens = [_Token(self._ids[BEGIN], False, self._shown)]
         for message in dressed.messages():
-            ids.append(self._ids[f"<|{message['role']}|>"])
-            ids += self._tokenizer.encode(message["content"], add_special_tokens=False).ids
-            ids.append(self._ids[END])
-        return ids
+            replied = message["role"] == "assistant"
+            words = self._tokenizer.encode(message["content"], add_special_tokens=False).ids
+            tokens.append(_Token(self._ids[f"<|{message['role']}|>"], False, self._shown))
+            tokens += [_Token(i, replied, self._shown) for i in (*words, self._ids[END])]
+        return tokens
 
 
 def _plain(text: str) -> str:

@@ -29,7 +29,7 @@ from bot.errors import ConfigError, DataError
 from learning.corpus import SYSTEM_PROMPTS, Dialogue, Split, read_corpus
 from learning.evaluate import openers
 from learning.muon import Muon
-from learning.packing import Stream, train_tokenizer
+from learning.packing import Batch, Stream, train_tokenizer
 
 CHECKPOINT = "checkpoint.pt"
 FIGURES = "training.json"
@@ -57,11 +57,15 @@ class PretrainSettings:
     warmup: float = 0.02
     everyday_first: float = 0.25
     everyday_last: float = 0.70
+    heard_weight: float = 0.25
+    """What a token that a person said weighs in the loss beside one that the bot is to say."""
     token_dropout: float = 0.1
     checkpoint_minutes: float = 10.0
     seed: int = 0
     tensorboard: bool = False
     compile: bool = False
+    start: str = ""
+    """A finished model to begin with, its tokenizer included; empty: random weights."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ class Progress:
 
 
 def new_model(settings: PretrainSettings, vocabulary: int) -> LlamaForCausalLM:
-    """A Llama with random weights, fp32."""
+    """A Llama with random weights, or those of `settings.start`; fp32."""
+    if settings.start:
+        return LlamaForCausalLM.from_pretrained(settings.start, dtype=torch.float32)
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=settings.hidden,
@@ -112,10 +118,22 @@ def optimizers(model: LlamaForCausalLM, settings: PretrainSettings) -> list[torc
     ]
 
 
-def mean_loss(model: LlamaForCausalLM, ids: Tensor, targets: Tensor) -> Tensor:
-    """Mean loss a token, in nats; `ids` and `targets` are int64 [rows, length]."""
-    logits = model(input_ids=ids, use_cache=False).logits.float()
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+def reading_loss(
+    model: LlamaForCausalLM, ids: Tensor, dialogue: Tensor, targets: Tensor, weights: Tensor
+) -> Tensor:
+    """Weighted mean loss a token, in nats; all tensors are [rows, length].
+
+    A token sees its own dialogue only (2402.13991 measures what that gains): a bot is
+    asked at the beginning of a text and not after nine strangers' conversations.
+    """
+    length = ids.shape[1]
+    earlier = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
+    seen = (dialogue[:, None, :, None] == dialogue[:, None, None, :]) & earlier
+    logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits.float()
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), reduction="none"
+    )
+    return (losses * weights.flatten()).sum() / weights.sum()
 
 
 def rate(progress: float, warmup: float) -> float:
@@ -131,8 +149,11 @@ def pretrain(
     out: Path,
     settings: PretrainSettings,
     report: Callable[[Progress], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Path:
     """Train a model from the dialogues in `data` and write it to `out`.
+
+    `clock` tells the seconds that the schedule goes by; it is asked twice a step.
 
     Raises:
         DataError: there is nothing to train on, or `out` holds a finished model.
@@ -143,7 +164,7 @@ def pretrain(
     train = [d for d in dialogues if d.split() == "train" and d.source != "persona_test"]
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _load_or_train_tokenizer(out, train, settings)
-    run = _Run(out, settings, len(tokenizer))
+    run = _Run(out, settings, len(tokenizer), clock)
     # The model is judged by what it answers to the openers: it is not to know them.
     stream = Stream(train, tokenizer.backend_tokenizer, settings.seed + run.step, openers())
     writer = _tensorboard(out) if settings.tensorboard else None
@@ -173,8 +194,12 @@ def pretrain(
 class _Run:
     """A model in training: weights, optimisers, and how far it has come."""
 
-    def __init__(self, out: Path, settings: PretrainSettings, vocabulary: int) -> None:
+    def __init__(
+        self, out: Path, settings: PretrainSettings, vocabulary: int,
+        clock: Callable[[], float],
+    ) -> None:
         self.settings = settings
+        self._clock = clock
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = new_model(settings, vocabulary)
         self.model.to(self.device)  # type: ignore[arg-type]  # typed for modules only
@@ -185,7 +210,9 @@ class _Run:
         self.seconds = 0.0
         self._path = out / CHECKPOINT
         # Two shapes of batches: two compilations of about half a minute each.
-        self._loss = torch.compile(mean_loss, dynamic=False) if settings.compile else mean_loss
+        self._loss = (
+            torch.compile(reading_loss, dynamic=False) if settings.compile else reading_loss
+        )
         self._bf16 = self.device.type == "cuda" or (
             torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         )
@@ -199,7 +226,7 @@ class _Run:
 
     def advance(self, stream: Stream) -> Progress:
         """One optimiser step; most rows are half a context long, every eighth batch's whole."""
-        began, settings = time.monotonic(), self.settings
+        began, settings = self._clock(), self.settings
         for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = peak * rate(self.progress, settings.warmup)
@@ -209,7 +236,7 @@ class _Run:
         # Without noise at the end: the model is to be used on whole sentences.
         dropout = settings.token_dropout if self.progress < NOISE_ENDS else 0.0
         loss = self._learn(stream.batch(rows, length, settings.everyday_first + grown), dropout)
-        seconds = time.monotonic() - began
+        seconds = self._clock() - began
         self.step += 1
         self.seconds += seconds
         self.tokens += rows * length
@@ -218,16 +245,21 @@ class _Run:
             rows * length / seconds,
         )  # fmt: skip
 
-    def _learn(self, batch: Tensor, dropout: float) -> float:
-        batch = batch.to(self.device)
-        read = batch[:, :-1]
+    def _learn(self, batch: Batch, dropout: float) -> float:
+        ids, replied, dialogue = (
+            one.to(self.device) for one in (batch.ids, batch.replied, batch.dialogue)
+        )
+        read, targets = ids[:, :-1], ids[:, 1:].contiguous()
         if dropout:
-            # Word dropout (1511.06349, section 3.1): the few everyday dialogues are seen many
-            # times, and a model that misses some words learns them less by heart.
-            missed = (torch.rand(read.shape, device=self.device) < dropout) & (read >= MARKS)
-            read = read.masked_fill(missed, PAD_ID)
+            # Word dropout (1511.06349, section 3.1), on what people say: a model that misses
+            # some of their words learns to answer the rest, and not one wording by heart.
+            missed = torch.rand(read.shape, device=self.device) < dropout
+            read = read.masked_fill(missed & (read >= MARKS) & ~replied[:, :-1], PAD_ID)
+        weights = torch.where(replied[:, 1:], 1.0, self.settings.heard_weight)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            loss = self._loss(self.model, read.contiguous(), batch[:, 1:].contiguous())
+            loss = self._loss(
+                self.model, read.contiguous(), dialogue[:, :-1].contiguous(), targets, weights
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
@@ -260,8 +292,9 @@ class _Run:
 def _load_or_train_tokenizer(
     out: Path, train: list[Dialogue], settings: PretrainSettings
 ) -> PreTrainedTokenizerFast:
-    if (out / "tokenizer.json").exists():
-        return cast(PreTrainedTokenizerFast, PreTrainedTokenizerFast.from_pretrained(out))
+    found = (out / "tokenizer.json").exists()
+    if folder := (str(out) if found else settings.start):
+        return cast(PreTrainedTokenizerFast, PreTrainedTokenizerFast.from_pretrained(folder))
     rng = random.Random(settings.seed)
     said = [d.said(rng) for d in train for _ in range(4 if d.source == "everyday" else 1)]
     texts = [t for d in said for t in (d.system, *d.replies, *(c for _, c in d.turns)) if t]

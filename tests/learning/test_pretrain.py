@@ -16,12 +16,30 @@ from learning import packing
 from learning.corpus import Dialogue
 from learning.muon import orthogonalise
 from learning.packing import Stream
-from learning.pretrain import PretrainSettings, Progress, pretrain, rate
+from learning.pretrain import (
+    PretrainSettings,
+    Progress,
+    new_model,
+    pretrain,
+    rate,
+    reading_loss,
+)
 
 TOY = PretrainSettings(
-    minutes=0.05, hidden=32, layers=2, heads=2, intermediate=64, vocabulary=600, context=64,
-    batch_tokens=256, checkpoint_minutes=0.01,
+    minutes=1.0, hidden=32, layers=2, heads=2, intermediate=64, vocabulary=600, context=64,
+    batch_tokens=256, checkpoint_minutes=0.2,
 )
+
+
+class Seconds:
+    """A clock that is a second further each time it is asked: a minute is sixty steps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +56,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
     seen: list[Progress] = []
-    out = pretrain(corpus, tmp_path_factory.mktemp("out"), TOY, seen.append)
+    out = pretrain(corpus, tmp_path_factory.mktemp("out"), TOY, seen.append, Seconds())
     return out, seen
 
 
 def test_a_run_lowers_the_loss_and_reports_each_step(run: tuple[Path, list[Progress]]) -> None:
     _, seen = run
 
-    assert [p.step for p in seen] == list(range(1, len(seen) + 1))
+    assert [p.step for p in seen] == list(range(1, 61))
     assert seen[-1].loss < seen[0].loss - 0.5
     assert seen[-1].tokens == len(seen) * TOY.batch_tokens
 
@@ -100,7 +118,37 @@ def test_a_stream_renders_dialogues_as_the_template_does(
     rendered = tokenizer.apply_chat_template(dialogue.messages(), return_dict=True)["input_ids"]
 
     assert stream.encode(dialogue) == rendered
-    assert stream.batch(2, 16, 0.5).shape == (2, 17)
+    assert stream.batch(2, 16, 0.5).ids.shape == (2, 17)
+
+
+def test_a_batch_tells_what_the_assistant_says_and_where_a_dialogue_begins(
+    run: tuple[Path, list[Progress]],
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(run[0])
+    dialogue = Dialogue("everyday", (("user", "hi"),), "Be kind.", ("Hello.",))
+    stream = Stream([dialogue], tokenizer.backend_tokenizer, seed=0)
+
+    batch = stream.batch(1, 60, 1.0)
+
+    assert set(tokenizer.decode(batch.ids[batch.replied]).split("<|end|>")) >= {"Hello."}
+    assert "hi" not in tokenizer.decode(batch.ids[batch.replied])
+    begins = batch.ids[0] == tokenizer.bos_token_id
+    assert torch.equal(begins[1:], batch.dialogue[0].diff() > 0)
+
+
+def test_a_packed_dialogue_is_read_as_if_it_stood_alone() -> None:
+    model = new_model(TOY, 50).eval()
+    first, second = torch.randint(6, 50, (1, 9)), torch.randint(6, 50, (1, 7))
+    ids, targets = torch.cat((first, second), 1), torch.randint(6, 50, (1, 16))
+    dialogue = torch.tensor([[1] * 9 + [2] * 7])
+    ones = torch.ones(1, 7)
+
+    packed = reading_loss(
+        model, ids, dialogue, targets, torch.cat((torch.zeros(1, 9), ones), 1)
+    )
+    alone = reading_loss(model, second, dialogue[:, 9:], targets[:, 9:], ones)
+
+    assert packed.item() == pytest.approx(alone.item(), rel=1e-5)
 
 
 def test_a_dialogue_with_an_unseen_sentence_is_not_shown_however_it_is_typed(
@@ -111,7 +159,7 @@ def test_a_dialogue_with_an_unseen_sentence_is_not_shown_however_it_is_typed(
     shown = Dialogue("everyday", (("user", "good day"),), "", ("Yes.",))
     stream = Stream([held, shown], tokenizer.backend_tokenizer, 0, ["hi, there!"])
 
-    text = tokenizer.decode(stream.batch(2, 200, 1.0).flatten())
+    text = tokenizer.decode(stream.batch(2, 200, 1.0).ids.flatten())
     assert "Yes." in text
     assert "No." not in text
 
@@ -125,15 +173,28 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(corpus: Path, tmp_path: 
             raise Stop
 
     with pytest.raises(Stop):
-        pretrain(corpus, tmp_path, replace(TOY, minutes=10), interrupt)
+        pretrain(corpus, tmp_path, replace(TOY, minutes=10), interrupt, Seconds())
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["state"]
     resumed: list[Progress] = []
     pretrain(
-        corpus, tmp_path, replace(TOY, minutes=saved["seconds"] / 60 + 0.01), resumed.append
+        corpus, tmp_path, replace(TOY, minutes=saved["seconds"] / 60 + 0.1), resumed.append,
+        Seconds(),
     )
 
     assert resumed[0].step == saved["step"] + 1
     assert resumed[0].tokens == saved["tokens"] + TOY.batch_tokens
+
+
+def test_a_run_may_begin_with_a_finished_model(
+    corpus: Path, run: tuple[Path, list[Progress]], tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+
+    settings = replace(TOY, minutes=0.1, start=str(run[0]))
+    pretrain(corpus, tmp_path, settings, seen.append, Seconds())
+
+    assert seen[0].loss < run[1][0].loss - 0.3
+    assert (tmp_path / "tokenizer.json").read_text() == (run[0] / "tokenizer.json").read_text()
 
 
 def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
