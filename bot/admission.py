@@ -71,6 +71,14 @@ class Admission:
             )
         return verdict
 
+    def barred(self, platform: str, person: str) -> bool:
+        """Whether a person may neither vote nor command, whatever their roles are."""
+        users, roles = self._permissions.users, self._permissions.roles
+        if platform in LOCAL or person in users.blocked_ids:
+            return platform not in LOCAL
+        chosen = person in (*users.admin_ids, *users.allowed_ids)
+        return bool(users.allowed_ids) and not roles.allowed_ids and not chosen
+
     def _refused(self, message: Message) -> Refused | None:
         """Why a message is refused whatever it says."""
         if message.author in self._own:

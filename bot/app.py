@@ -42,7 +42,7 @@ ADAPTERS = "adapters"
 _ENDS = ("finished", "failed", "cancelled")
 _NOTICES: dict[EventKind, NoticeKind] = {
     "progress": "progress", "stage": "progress", "verdict": "verdict", "swapped": "swap",
-    "rolled_back": "swap", "failed": "problem", "fallback": "problem",
+    "rolled_back": "swap", "approved": "swap", "failed": "problem", "fallback": "problem",
 }
 
 
@@ -236,7 +236,8 @@ async def prune_adapters(config: Config, data: Path, keep: int | None) -> list[s
         async with open_store(data) as store:
             tried = (await store.channel_adapters()).values()
             line = lineage(name for name, _, _ in await store.champions())
-            protected = {*line[-2:], *tried}
+            waiting = [ref.name for ref in await store.adapters() if ref.status == "waiting"]
+            protected = {*line[-2:], *tried, *waiting}
         number = keep or config.learning.keep_versions
         return await asyncio.to_thread(registry_in(data).prune, number, protected)
 
@@ -355,5 +356,5 @@ def as_notice(event: LearningEvent) -> Notice:
     """What the learning half tells, as platforms show it."""
     kind = _NOTICES.get(event.kind, "learning")
     share = event.progress if event.kind == "progress" else None
-    return Notice(kind, event.text, share, last=event.kind in _ENDS)
+    return Notice(kind, event.text, share, event.run, event.kind in _ENDS, event.adapter)
 

@@ -154,6 +154,18 @@ def slack_manifest(url: str) -> None:
     click.echo(json.dumps(manifest(url), indent=2))
 
 
+@rapport.command(epilog=examples("rapport settings > config.toml", "rapport settings --table"))
+@click.option("--table", is_flag=True, help="As a table in Markdown.")
+def settings(table: bool) -> None:
+    """Print every setting with its default and what it does.
+
+    What is printed is a whole config.toml: delete what you do not change.
+    """
+    from bot.settings import as_markdown, as_toml
+
+    click.echo(as_markdown() if table else as_toml(), nl=False)
+
+
 @rapport.command(epilog=examples("rapport backup ~/rapport-monday.db"))
 @config_option
 @data_option

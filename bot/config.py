@@ -1,22 +1,17 @@
-"""config.toml as frozen values.
+"""The configuration as frozen values.
 
-Every key has a default, so that no file at all is a valid configuration; an unknown key
-is an error, with the nearest known one named. Secrets never live here: tokens come from
-the environment, where the platforms read them. `config.toml` in the repository lists
-every key with its default, and a test holds the two equal.
+Every key has a default, so that no file at all is a valid configuration; the file is read
+by `bot.config_file`. Secrets never live here: tokens come from the environment, where the
+platforms read them. What stands below a key is what people read about it: `bot.settings`
+makes `config.toml` and the table in the documentation of it.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from bot.errors import ConfigError
 from bot.types import Sampling
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -34,31 +29,50 @@ class ModelConfig(Section):
     """Which model talks, and where it runs."""
 
     name: str = "rapport-tiny"
+    """The model that talks: "rapport-tiny" (built in), a folder in Hugging Face layout, or a
+    Hugging Face hub id. Adapters belong to one model: changing this keeps them, unserved."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """Where it runs. "auto" takes a CUDA GPU, then Apple's MPS, then the CPU."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """The number format of the weights in memory. "auto" suits the device and the model's
+    size."""
     threads: Count = 0
+    """CPU threads the model may use; 0 uses every core this process is allowed to run on."""
 
 
 class EngineConfig(Section):
     """How many conversations share the model, and what is kept of them."""
 
     rows: Positive = 16
+    """Replies generated at the same time, in one batch."""
     queue: Positive = 64
+    """Requests that may wait for a row; beyond it people are told at once that it is busy."""
     context: Count = 0
+    """Longest prompt plus reply, in tokens; 0 takes what the model was made for."""
     prefill_chunk: Annotated[int, Field(ge=16)] = 256
+    """Tokens of a new prompt read in one step, so that a long one does not stall the others."""
     prefix_cache_mb: Count = 256
+    """Memory for conversations already read (KV cache), in MB; the least recently used go
+    first."""
     adapter_slots: Annotated[int, Field(ge=2)] = 4
+    """Adapter versions held in memory at once, so that a swap lets running replies finish."""
     adapter_rank: Positive = 16
+    """The highest LoRA rank those slots have room for; a higher one cannot be loaded."""
 
 
 class SamplingConfig(Section):
     """How replies are drawn."""
 
     temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.8
+    """How adventurous the choice of words is: 0 always takes the likeliest word."""
     top_k: Count = 0
+    """Choose among this many likeliest tokens; 0 sets no limit."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    """Choose among the likeliest tokens that hold this share of the probability (0 to 1)."""
     repetition_penalty: Annotated[float, Field(ge=1.0, le=2.0)] = 1.0
+    """Makes tokens that were already used less likely; 1.0 switches it off."""
     max_tokens: Positive = 120
+    """Longest reply, in tokens."""
 
     def settings(self, seed: int | None = None) -> Sampling:
         """These settings as the value a request carries."""
@@ -72,136 +86,248 @@ class ConversationConfig(Section):
     """What the model is told, and how much of the past it is shown."""
 
     persona: str = "You are Rapport, a friendly chatbot."
+    """The system prompt: who the bot is. It stands at the top of everything the model reads."""
     history_tokens: Count = 0
+    """How much of the past the model is shown, in tokens; 0 takes what the context leaves."""
     max_message_characters: Positive = 4000
+    """A longer message is cut before the model sees it, in characters."""
     join: bool = False
+    """Messages that come while the bot is answering in their channel: false answers each in turn,
+    true answers those that have gathered together."""
 
 
 class SftConfig(Section):
     """Supervised training on liked replies."""
 
     learning_rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Peak learning rate; 0 takes one that suits the model: 1e-3 for small ones, 2e-4 for
+    others."""
     epochs: Positive = 3
+    """Most passes over the examples; early stopping may end sooner."""
     batch: Positive = 16
+    """Examples in an optimiser step; small sets are cut into at least four steps a pass."""
     micro_batch: Positive = 8
+    """Examples in one forward and backward pass: smaller needs less memory and yields sooner."""
     rank: Positive = 16
+    """LoRA rank of a new adapter; at most engine.adapter_rank."""
     alpha: Positive = 32
+    """LoRA alpha; the adapter's output is scaled by alpha / rank."""
     replay: Share = 0.2
+    """Replies of the base model mixed in, as a share of the examples, against forgetting (0 to
+    1)."""
     kl: Annotated[float, Field(ge=0.0)] = 0.1
+    """Weight of the pull towards the base model on those replies."""
     patience: Positive = 1
+    """Passes without a better validation loss after which a run stops."""
     stop_items: Positive = 16
+    """Fewest liked replies set aside by which a run may stop early; with fewer, that would be
+    luck."""
 
 
 class GateConfig(Section):
     """What a candidate must show before it serves."""
 
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
+    """Chance of promoting a candidate that is no better, over all rounds together."""
     min_items: Positive = 10
+    """Fewest held-out votes for a promotion; below it the verdict is "shadow"."""
     min_per_class: Positive = 3
+    """Fewest held-out likes, and fewest held-out dislikes, for a promotion."""
     auc_margin: Share = 0.02
+    """How much worse (0 to 1) the candidate may tell likes from dislikes than the champion."""
     anchor_nll_rise: Share = 0.05
+    """How much likelier the base's own replies must stay: largest rise of their loss (0.05 = 5
+    %)."""
     kl_to_base: Annotated[float, Field(gt=0.0)] = 0.25
+    """Furthest a candidate may drift from the base model, in nats a token."""
     ends_margin: Share = 0.05
+    """How many fewer test replies may end by themselves (0.05 = 5 points)."""
     distinct_floor: Share = 0.85
+    """Least variety of word pairs, as a multiple of the champion's."""
     repetition_ceiling: Annotated[float, Field(ge=1.0)] = 1.2
+    """Most repetition of four-word runs, as a multiple of the champion's."""
     length_low: Share = 0.7
+    """Shortest mean length of the test replies, as a multiple of the champion's."""
     length_high: Annotated[float, Field(ge=1.0)] = 1.4
+    """Longest mean length of the test replies, as a multiple of the champion's."""
     canaries: Positive = 32
+    """Fixed prompts both versions answer before a promotion."""
 
 
 class ScheduleConfig(Section):
     """When a run starts by itself."""
 
     cron: str = ""
+    """When a run starts by itself, as a crontab line: "0 4 * * 1" is Mondays at 4; empty is
+    never."""
     every_votes: Count = 0
+    """Start a run after this many new votes; 0 switches it off."""
     quiet_hours: str = ""
+    """Hours in which no run starts by itself, such as "08:00-23:00": it waits for their end."""
     timezone: str = "UTC"
+    """The time zone cron and quiet_hours are read in (IANA name)."""
 
 
 class ModerationConfig(Section):
     """What the bot must not say."""
 
     words: tuple[str, ...] = ()
+    """Words the bot must not say, found whole and in any case. A reply with one is withheld."""
     patterns: tuple[str, ...] = ()
+    r"""The same as regular expressions, in any case, such as "\\bssn\\b"."""
     classifier: str = ""
+    """A function of yours that is given a whole reply and returns a reason to withhold it, or
+    None, as "package.module:function". With it replies are shown when they are whole."""
 
 
 class VotesConfig(Section):
     """Which reactions are votes."""
 
     up: tuple[str, ...] = ("👍", "❤️")
+    """Reactions that say a reply was good; skin tones make no difference."""
     down: tuple[str, ...] = ("👎",)
+    """Reactions that say a reply was bad."""
 
 
 class DiscordConfig(Section):
     """Where and how the bot talks on Discord."""
 
     message_content: bool = True
+    """Whether the bot may read messages that do not mention it (the privileged "message content"
+    intent of the developer portal); without it mentions and direct messages still work."""
     always: tuple[str, ...] = ()
+    """Channels (or categories) where the bot answers every message, not only mentions."""
     thread_per_mention: bool = False
+    """Whether a mention in a channel opens a thread for the answer."""
     buttons: bool = False
+    """Whether replies carry 👍 and 👎 buttons; reactions work either way."""
     ping: bool = False
+    """Whether an answer pings the person who asked."""
+    receipt: bool = False
+    """Whether a question that has to wait behind another gets a 👀 until its answer begins."""
     edit_seconds: Annotated[float, Field(ge=0.2)] = 1.2
+    """Seconds between two edits of an answer that is being written; below 1 Discord slows it
+    down."""
     attachment_characters: Count = 2000
+    """How much of attached text files is read with a message, in characters."""
     api_base: str = ""
+    """Another server that speaks Discord's API, such as "http://127.0.0.1:8000/api/v10"."""
 
 
 class SlackConfig(Section):
     """Where and how the bot talks on Slack."""
 
     mode: Literal["socket", "http"] = "socket"
+    """How Slack's events arrive: "socket" needs no public address, "http" serves Slack's requests
+    (and needs SLACK_SIGNING_SECRET)."""
     http_host: str = "127.0.0.1"
+    """Where requests are served in the mode "http"; put what ends TLS in front of it."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 3000
+    """The port they are served on, under /slack/events; 0 takes one that is free."""
     always: tuple[str, ...] = ()
+    """Channels where the bot answers every message, not only mentions."""
     thread_replies: bool = True
+    """Whether a mention in a channel is answered in a thread of its own."""
     feedback_buttons: bool = True
+    """Whether replies carry 👍 and 👎 buttons; reactions work either way."""
+    receipt: bool = False
+    """Whether a question that has to wait behind another gets a 👀 until its answer begins."""
     edit_seconds: Annotated[float, Field(ge=0.2)] = 1.2
+    """Seconds between two edits of an answer that is being written; below 1 Slack slows it
+    down."""
+    attachment_characters: Count = 2000
+    """How much of attached text files is read with a message, in characters."""
     api_base: str = ""
+    """Another server that speaks Slack's Web API, such as "http://127.0.0.1:8000/api/"."""
 
 
 class UsersConfig(Section):
-    """Which people the bot obeys and talks to, by their ids."""
+    """Which people the bot obeys and talks to, by their ids; an empty list is everybody.
+
+    Ids are written as text: a Discord id is the long number behind "Copy ID" (developer
+    mode), a Slack id begins with U (a person) or C (a channel).
+    """
 
     admin_ids: tuple[str, ...] = ()
+    """Who owns the bot: /learn is theirs. Empty: the owner of the Discord application, the owners
+    of the Slack workspace."""
     allowed_ids: tuple[str, ...] = ()
+    """The only people the bot answers; where no roles are listed, the only ones who vote."""
     blocked_ids: tuple[str, ...] = ()
+    """People the bot never answers, and whose votes and commands it does not take."""
 
 
-class PlacesConfig(Section):
-    """Which roles, or which channels and categories, the bot talks to, by their ids."""
+class RolesConfig(Section):
+    """Which roles the bot talks to, by their ids."""
 
     allowed_ids: tuple[str, ...] = ()
+    """The only roles the bot answers."""
     blocked_ids: tuple[str, ...] = ()
+    """Roles the bot never answers."""
+
+
+class ChannelsConfig(Section):
+    """Where the bot talks, by the ids of channels and categories."""
+
+    allowed_ids: tuple[str, ...] = ()
+    """The only channels or categories the bot answers in; threads count as their channel."""
+    blocked_ids: tuple[str, ...] = ()
+    """Channels or categories the bot never answers in."""
 
 
 class PermissionsConfig(Section):
     """Who may talk with the bot, and where; nothing listed is everybody."""
 
     users: UsersConfig = UsersConfig()
-    roles: PlacesConfig = PlacesConfig()
-    channels: PlacesConfig = PlacesConfig()
+    roles: RolesConfig = RolesConfig()
+    channels: ChannelsConfig = ChannelsConfig()
 
 
 class LimitsConfig(Section):
-    """How often the bot answers; 0 is no limit."""
+    """How often the bot answers.
+
+    The terminal has no limits, nor has whoever stands in permissions.users.admin_ids.
+    """
 
     user_per_minute: Count = 12
+    """Messages a minute that one person is answered; 0 sets no limit."""
     guild_per_minute: Count = 120
+    """Messages a minute that one server is answered, direct messages aside; 0 sets no limit."""
 
 
 class LearningConfig(Section):
     """How votes become adapters."""
 
     enabled: bool = True
+    """Whether votes may become adapters. Votes are kept either way."""
+    approval: Literal["auto", "admin"] = "auto"
+    """Who lets a version serve that has passed the gate: "auto" swaps at once, "admin" waits for
+    an operator's /learn approve (or /learn veto)."""
     share: Share = 0.25
+    """The share of the model's time a run may take while people are waiting for replies (0 to
+    1)."""
     private_channels: bool = False
+    """Whether direct messages and private channels may be learned from."""
     consent: Literal["ask", "opt-in", "opt-out", "granted"] = "ask"
+    """Whose words on Discord and Slack may be learned from: "ask" asks each person once and takes
+    a yes, "opt-in" takes a yes given by /mydata consent, "opt-out" takes everybody who has not
+    said no, "granted" too: you have asked everybody yourself, and still nobody's no is
+    overruled."""
     platform_terms_acknowledged: bool = False
+    """Whether you have read what the platform's terms say about training on its messages, and
+    answer for it. Until then nothing said on Discord or Slack is learned from."""
     retention_days: Count = 30
+    """Days that words of people who have not consented are kept on Discord and Slack; 0 is for
+    ever."""
     rater_cap: Annotated[float, Field(ge=1.0)] = 2.0
+    """One person's total weight, as a multiple of the fair share (total weight / people)."""
     min_examples: Positive = 4
+    """Fewest liked replies a run starts with, those kept for judging not counted."""
     seed: int = 0
+    """The seed of a run: the same frozen votes, settings and seed make the same adapter."""
     keep_versions: Positive = 8
+    """Versions kept on disk; older ones are removed, the serving one and its predecessor
+    never."""
     sft: SftConfig = SftConfig()
     gate: GateConfig = GateConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -211,7 +337,9 @@ class LogConfig(Section):
     """What is written about the bot's own doings."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important thing that is logged: debug, info, warning or error."""
     file: str = "rapport.log"
+    """The log file, inside the data folder."""
 
 
 class Config(Section):
@@ -229,54 +357,3 @@ class Config(Section):
     slack: SlackConfig = SlackConfig()
     learning: LearningConfig = LearningConfig()
     log: LogConfig = LogConfig()
-
-
-def load_config(path: Path | None = None) -> Config:
-    """Read a configuration file; without one, ``$RAPPORT_CONFIG``, ``./config.toml`` or defaults.
-
-    Raises:
-        ConfigError: unreadable, not TOML, an unknown key or a value out of range.
-    """
-    if path is None:
-        named = os.environ.get("RAPPORT_CONFIG")
-        path = Path(named) if named else Path("config.toml")
-        if not named and not path.is_file():
-            return Config()
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    try:
-        config = Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
-    rank, room = config.learning.sft.rank, config.engine.adapter_rank
-    if rank > room:
-        raise ConfigError(
-            f"{path}: learning.sft.rank is {rank}, but engine.adapter_rank has room for {room} only"
-        )
-    return config
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
-        return f"{key}: {first['msg']} (got {first['input']!r})"
-    near = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"unknown key {key}{hint} (config.toml in the repository lists every key)"
-
-
-def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
-    """Every dotted key with its default, in the order of the file."""
-    keys: dict[str, Any] = {}
-    for name, spec in section.model_fields.items():
-        if isinstance(spec.default, Section):
-            keys |= known_keys(type(spec.default), f"{prefix}{name}.")
-        else:
-            default = spec.default
-            keys[f"{prefix}{name}"] = list(default) if isinstance(default, tuple) else default
-    return keys

@@ -13,19 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Iterable,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from bot.admission import Admission, Refused, clean
+from bot.admission import Admission, Refused, clean, forbidden
+from bot.changes import Changes
 from bot.config import Config
 from bot.engine.base import Delta, Engine, Request
 from bot.errors import Busy, PromptTooLong, RapportError
@@ -34,15 +28,7 @@ from bot.moderation import Moderation, Withheld
 from bot.ratings import Ratings
 from bot.store import Store
 from bot.turns import Turns
-from bot.types import (
-    BASE,
-    ChannelKey,
-    Exchange,
-    FinishReason,
-    Message,
-    Timings,
-    Vote,
-)
+from bot.types import BASE, ChannelKey, Exchange, FinishReason, Message, Timings, Vote
 
 log = logging.getLogger(__name__)
 
@@ -135,14 +121,15 @@ class Conversation:
         self._config = config
         self._adapter_for = adapter_for
         self._clock = clock
-        self.ratings = Ratings(store, clock, on_vote)
         self._moderation = Moderation(config.moderation)
         self._logs = ChannelLogs(channels_in_memory)
+        self.changes = Changes(store, self.forgotten)
         self._turns = Turns()
         self.admission = Admission(
             config.conversation.max_message_characters,
             permissions=config.permissions, limits=config.limits,
         )
+        self.ratings = Ratings(store, clock, on_vote, self.admission.barred)
         context = engine.info.context
         self._reserve = min(config.sampling.max_tokens, max(1, context // 2))
         budget = context - self._reserve
@@ -177,6 +164,8 @@ class Conversation:
         Raises:
             StoreError: it could not be saved.
         """
+        if self.changes.is_gone(message):
+            return None
         verdict = self.admission.check(message)
         if isinstance(verdict, Refused):
             return Heard(message, refusal=verdict.answer) if verdict.answer else None
@@ -191,32 +180,61 @@ class Conversation:
         waiting = await self._store.waiting_messages(platform)
         return [Heard(one.message, one.id) for one in waiting]
 
+    def permitted(self, message: Message) -> bool:
+        """Whether a message may be answered, by who said it and where; its rate aside."""
+        return not forbidden(message, self._config.permissions)
+
     async def give_up(self, heard: Heard) -> None:
-        """Leave a message, and those before it in its channel, without an answer."""
-        await self._store.settle(heard.row)
+        """Leave a message without an answer."""
+        await self._store.settle(heard.row, alone=True)
 
     async def answer(
         self, heard: Heard, *, seed: int | None = None
     ) -> AsyncGenerator[ReplyEvent, None]:
         """The answer to what was heard, as `respond` gives it.
 
-        Answers of a channel come in the order of these calls. Nothing comes where a later
-        message, already waiting, is answered together with this one (`conversation.join`).
+        Answers of a channel come in the order of these calls, each to what the message says
+        when its turn comes. Nothing comes where it was deleted by then, or where a later
+        message, already waiting, is answered together with it (`conversation.join`).
         """
         if heard.refusal:
             yield Reply(heard.refusal)
             return
         channel = heard.message.channel
         async with self._turns.turn(channel):
-            past = await self._log(channel, heard.row)
-            limit = self._config.conversation.max_message_characters
-            asked = past.heard(heard.message.author, clipped(heard.message.text, limit))
-            self._logs.put(channel, asked)
-            if self._config.conversation.join and self._turns.others_wait(channel):
-                return
-            async with aclosing(self._generate(heard, asked, seed)) as events:
-                async for event in events:
-                    yield event
+            with self._logs.turn(channel):
+                standing = await self._standing(heard)
+                if standing is None:
+                    return
+                asked = await self._asked(standing)
+                self._logs.put(channel, asked)
+                if self._config.conversation.join and self._turns.others_wait(channel):
+                    return
+                async with aclosing(self._generate(standing, asked, seed)) as events:
+                    async for event in events:
+                        yield event
+
+    async def _standing(self, heard: Heard) -> Heard | None:
+        """A question as it stands now; once deleted, the last that was to be answered with it."""
+        text = await self._store.message_text(heard.row)
+        if text is not None:
+            return replace(heard, message=replace(heard.message, text=text))
+        channel = heard.message.channel
+        if not self._config.conversation.join or self._turns.others_wait(channel):
+            return None
+        self._logs.drop(channel)  # those before it stand there already
+        waiting = await self._store.waiting_messages(channel.platform)
+        left = [one for one in waiting if one.message.channel == channel and one.id < heard.row]
+        return Heard(left[-1].message, left[-1].id) if left else None
+
+    async def _asked(self, heard: Heard) -> ChannelLog:
+        """The channel's log with a question at its end."""
+        message, limit = heard.message, self._config.conversation.max_message_characters
+        past = self._logs.get(message.channel)
+        if past is None:
+            turns = await self._store.history(message.channel, RESTORED_TURNS, before=heard.row)
+            past = restored(turns, limit)
+        return past.heard(message.author, clipped(message.text, limit))
 
     async def _generate(
         self, heard: Heard, asked: ChannelLog, seed: int | None
@@ -366,13 +384,6 @@ class Conversation:
     def _forget(self, channel: ChannelKey) -> None:
         self._logs.drop(channel)
         self._engine.forget_prefix(str(channel))
-
-    async def _log(self, channel: ChannelKey, before: int) -> ChannelLog:
-        known = self._logs.get(channel)
-        if known is None:
-            turns = await self._store.history(channel, RESTORED_TURNS, before=before)
-            known = restored(turns, self._config.conversation.max_message_characters)
-        return known
 
 
 def _instead(refusal: Busy | PromptTooLong | Withheld) -> str:

@@ -15,7 +15,8 @@ value, so that a reply that fails leaves the old one as it was.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -72,9 +73,15 @@ class ChannelLog:
         return replace(self, lines=(*self.lines[:-1], joined))
 
     def said(self, text: str) -> ChannelLog:
-        """The log with a reply whose ids are not known; nothing can be continued."""
+        """The log with a reply whose ids are not known; nothing can be continued.
+
+        It joins the reply before it where the question between them was deleted.
+        """
         if not text or not self.lines:
             return self
+        last = self.lines[-1]
+        if last.role == "assistant":
+            return ChannelLog((*self.lines[:-1], replace(last, content=f"{last.content}\n{text}")))
         return ChannelLog((*self.lines, Line("assistant", text)))
 
 
@@ -202,6 +209,19 @@ class ChannelLogs:
     def __init__(self, limit: int = 1024) -> None:
         self._limit = limit
         self._logs: OrderedDict[ChannelKey, ChannelLog] = OrderedDict()
+        self._in_turn: dict[ChannelKey, bool] = {}
+
+    @contextmanager
+    def turn(self, channel: ChannelKey) -> Iterator[None]:
+        """Around one turn of a channel: once the log is dropped in it, nothing is put back.
+
+        What the turn began with would bring back what the drop was for.
+        """
+        self._in_turn[channel] = True
+        try:
+            yield
+        finally:
+            del self._in_turn[channel]
 
     def get(self, channel: ChannelKey) -> ChannelLog | None:
         """A channel's log, if it is in memory."""
@@ -211,6 +231,8 @@ class ChannelLogs:
 
     def put(self, channel: ChannelKey, log: ChannelLog) -> None:
         """Keep a channel's log; the one unused for longest makes room."""
+        if not self._in_turn.get(channel, True):
+            return
         self._logs[channel] = log
         self._logs.move_to_end(channel)
         while len(self._logs) > self._limit:
@@ -219,6 +241,8 @@ class ChannelLogs:
     def drop(self, channel: ChannelKey) -> None:
         """Forget a channel's log; the next message restores it from the store."""
         self._logs.pop(channel, None)
+        if channel in self._in_turn:
+            self._in_turn[channel] = False
 
     def __len__(self) -> int:
         return len(self._logs)

@@ -16,8 +16,9 @@ from bot.types import AdapterRef, ChannelKey, Vote
 
 EventKind = Literal[
     "queued", "stage", "progress", "verdict", "swapped", "finished", "failed", "cancelled",
-    "rolled_back", "fallback", "tried",
+    "rolled_back", "fallback", "tried", "waiting", "approved", "vetoed",
 ]
+ReportState = Literal["serving", "waiting", "turned away", "shadow", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ class RunningStage:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A run that was asked for."""
+
+    run: int
+    text: str
+    """One sentence: whether it starts now."""
+
+
+@dataclass(frozen=True, slots=True)
 class LearningStatus:
     """What `/learn status` shows."""
 
@@ -68,6 +78,35 @@ class LearningStatus:
     """Channels that try a version."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReportCheck:
+    """One question the gate asked."""
+
+    name: str
+    passed: bool
+    reason: str
+    """One sentence with the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A verdict as people can read it."""
+
+    adapter: str
+    champion: str
+    """What it was compared with."""
+    outcome: Literal["promote", "reject", "shadow"]
+    state: ReportState
+    """``waiting`` is for an operator's approval."""
+    sentence: str
+    """What there is to say, if there is room for no more."""
+    checks: tuple[ReportCheck, ...]
+    samples: tuple[tuple[str, str, str], ...]
+    """Prompt, reply before, reply after; none once words it learned from were deleted."""
+    picture: bytes
+    """PNG of the loss curves and the checks; empty where matplotlib is absent."""
+
+
 class Learning(Protocol):
     """The learning half, as commands, conversations and pages use it."""
 
@@ -77,7 +116,7 @@ class Learning(Protocol):
     async def on_vote(self, vote: Vote) -> None:
         """Say that a vote has been stored."""
 
-    async def retrain(self) -> str:
+    async def retrain(self) -> Asked:
         """Ask for a run now; at most one waits behind the one that is on.
 
         Raises:
@@ -93,6 +132,28 @@ class Learning(Protocol):
 
     async def adapters(self) -> list[AdapterRef]:
         """Every version, oldest first."""
+
+    async def report(self, name: str | None = None) -> Report:
+        """The newest verdict, or the newest on this version.
+
+        Raises:
+            LearningError: there is none yet.
+        """
+
+    async def approve(self, name: str) -> str:
+        """Let a version that waits for approval serve.
+
+        Raises:
+            AdapterError: damaged, or made for another base.
+            LearningError: it does not wait, or the champion has changed since the verdict.
+        """
+
+    async def veto(self, name: str) -> str:
+        """Turn a version away that waits for approval; it never serves.
+
+        Raises:
+            LearningError: it does not wait.
+        """
 
     async def try_version(self, channel: ChannelKey, name: str | None) -> str:
         """Let one channel talk with a version, or with None follow the others again.

@@ -21,10 +21,13 @@ class Ratings:
     def __init__(
         self, store: Store, clock: Callable[[], datetime],
         on_vote: Callable[[Vote], Awaitable[object]] | None = None,
+        barred: Callable[[str, str], bool] = lambda platform, person: False,
     ) -> None:
+        """`barred` tells on which platform whose votes do not count."""
         self._store = store
         self._clock = clock
         self._on_vote = on_vote
+        self._barred = barred
 
     async def vote(
         self, channel: ChannelKey, exchange_id: int, rater: str, value: VoteValue, source: str
@@ -32,8 +35,10 @@ class Ratings:
         """Keep a person's opinion of a reply (0 withdraws it); durable on return.
 
         Raises:
-            RapportError: there is no such reply in this channel.
+            RapportError: there is no such reply in this channel, or the person is barred.
         """
+        if self._barred(channel.platform, rater):
+            raise RapportError("you may not rate replies here")
         await self.rated(channel, exchange_id)
         return await self._keep(exchange_id, rater, value, source)
 
@@ -57,8 +62,10 @@ class Ratings:
         The last thing a person did counts: a sign replaces the other one, and taking a sign
         away withdraws the vote only if that is the one that holds.
         """
+        if not value or self._barred(channel.platform, rater):
+            return None
         exchange = await self._store.exchange_of(channel, platform_id)
-        if exchange is None or not value:
+        if exchange is None:
             return None
         holds = await self._store.current_vote(exchange, rater)
         if withdrawn:

@@ -1,17 +1,15 @@
-"""Turn-taking: one at a time in a channel, first come first served.
+"""Turn-taking: one at a time in a place, first come first served.
 
-Knows nothing of what is done in a turn. A channel costs memory only while somebody is in it
-or waits for it.
+A place is whatever has a name: a channel, a message. Knows nothing of what is done in a turn.
+A place costs memory only while somebody is in it or waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-
-from bot.types import ChannelKey
 
 
 @dataclass(slots=True)
@@ -21,15 +19,15 @@ class _Gate:
 
 
 class Turns:
-    """The channels in which somebody is, or waits for, a turn."""
+    """The places in which somebody is, or waits for, a turn."""
 
     def __init__(self) -> None:
-        self._gates: dict[ChannelKey, _Gate] = {}
+        self._gates: dict[Hashable, _Gate] = {}
 
     @asynccontextmanager
-    async def turn(self, channel: ChannelKey) -> AsyncIterator[None]:
-        """A turn in the channel, once everybody who came before has had theirs."""
-        gate = self._gates.setdefault(channel, _Gate())
+    async def turn(self, place: Hashable) -> AsyncIterator[None]:
+        """A turn in the place, once everybody who came before has had theirs."""
+        gate = self._gates.setdefault(place, _Gate())
         gate.users += 1
         try:
             async with gate.lock:
@@ -37,9 +35,9 @@ class Turns:
         finally:
             gate.users -= 1
             if not gate.users:
-                del self._gates[channel]
+                del self._gates[place]
 
-    def others_wait(self, channel: ChannelKey) -> bool:
+    def others_wait(self, place: Hashable) -> bool:
         """Whether somebody waits behind the one whose turn it is."""
-        gate = self._gates.get(channel)
+        gate = self._gates.get(place)
         return gate is not None and gate.users > 1

@@ -24,7 +24,7 @@ class Outcome:
     verdict: str | None
     """``promote``, ``shadow`` or ``reject``; None when there was nothing to judge."""
     reason: str
-    """One sentence of the gate, or why there was no run."""
+    """What the gate said and whether it waits for approval, or why there was no run."""
 
 
 async def train_once(
@@ -40,6 +40,7 @@ async def train_once(
     """
     ended: asyncio.Queue[LearningEvent] = asyncio.Queue()
     asked: int | None = None
+    waits: dict[str, str] = {}
 
     def hear(event: LearningEvent) -> None:
         nonlocal asked
@@ -47,6 +48,8 @@ async def train_once(
             progress(event.progress)
         elif event.kind == "queued":
             asked = event.run
+        elif event.kind == "waiting":
+            waits[event.adapter] = f" {event.text}"
         elif event.kind in _LAST:
             ended.put_nowait(event)
 
@@ -64,7 +67,9 @@ async def train_once(
     if last.kind != "finished":
         raise LearningError(f"the learning run {last.kind}: {last.text}")
     found = await store.verdict(last.adapter)
-    return Outcome(found["outcome"], found["sentence"]) if found else Outcome(None, last.text)
+    if found is None:
+        return Outcome(None, last.text)
+    return Outcome(found["outcome"], found["sentence"] + waits.get(last.adapter, ""))
 
 
 async def _taken_up(learning: Learning, store: Store) -> bool:

@@ -16,19 +16,21 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bot.config import Config
 from bot.engine.base import Engine
 from bot.errors import EngineClosed, LearningError, RapportError
-from bot.learning_port import EventKind, LearningEvent, LearningStatus
+from bot.learning_port import Asked, EventKind, LearningEvent, LearningStatus, Report
 from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey, Vote
 from learning.announcements import Announcements
+from learning.approval import Approval
 from learning.gate import judge as gate_judge
 from learning.registry import Registry
+from learning.report import report_of
 from learning.schedule import Schedule
 from learning.serving import Serving
 from learning.steps import Judge, Judged, Steps, Track, Trainer
@@ -82,6 +84,9 @@ class LearningLoop:
         self._announcements = Announcements(store, clock)
         self._serving = Serving(
             engine, store, registry, self._announcements, config.engine.adapter_slots, clock
+        )
+        self._approval = Approval(
+            store, self._serving, self._announcements, asked=self._config.approval == "admin"
         )
         self._steps = Steps(
             engine, store, registry, self._serving, config, data / "runs", clock, train, judge
@@ -145,14 +150,14 @@ class LearningLoop:
         while True:
             judged = await self._steps.judge(track, snapshot)
             await track.enter("publishing", "published", f"run {track.run}: {track.name} is judged")
+            # Before anybody hears of it: whoever does may approve at once.
+            status = await self._approval.settle(track.name, judged.outcome)
             await self._announcements.tell(
                 "verdict", f"{track.name}: {judged.sentence}", run=track.run, adapter=track.name
             )
-            if judged.outcome != "promote":
-                status = "shadow" if judged.outcome == "shadow" else "rejected"
-                await self._store.set_adapter_status(track.name, status)
-                return judged
-            if await self._serving.promoted(track.name):
+            if status == "waiting":
+                return replace(judged, sentence=await self._approval.ask(track.name, track.run))
+            if status != "candidate":
                 return judged
             if await self._serving.promote(track.name, judged.sentence, over=judged.champion):
                 await self._announcements.tell(
@@ -251,7 +256,7 @@ class LearningLoop:
             self._due = trigger
             self._wake.set()
 
-    async def retrain(self) -> str:
+    async def retrain(self) -> Asked:
         """Ask for a run now; at most one waits behind the one that is on.
 
         Raises:
@@ -264,10 +269,11 @@ class LearningLoop:
             raise LearningError("learning is paused; resume it first")
         return await self._request("command")
 
-    async def _request(self, trigger: str) -> str:
+    async def _request(self, trigger: str) -> Asked:
         async with self._asking:
             if self._waiting:
-                return f"Run {self._waiting[-1].id} waits already and will see the newest votes."
+                run = self._waiting[-1].id
+                return Asked(run, f"Run {run} waits already and will see the newest votes.")
             on = self._track
             if on is None:
                 await self._steps.gather()
@@ -278,7 +284,7 @@ class LearningLoop:
             self._wake.set()
             text = f"Run {run} starts now." if on is None else f"Run {run} follows run {on.run}."
             await self._announcements.tell("queued", text, run=run)
-            return text
+            return Asked(run, text)
 
     async def cancel(self) -> str:
         """Give up the run that is on, or else the one that waits."""
@@ -312,6 +318,18 @@ class LearningLoop:
     async def adapters(self) -> list[AdapterRef]:
         """Every version, oldest first."""
         return await self._store.adapters()
+
+    async def report(self, name: str | None = None) -> Report:
+        """The newest verdict, or the newest on this version."""
+        return await report_of(self._store, name)
+
+    async def approve(self, name: str) -> str:
+        """Let a version that waits for approval serve."""
+        return await self._approval.approve(name)
+
+    async def veto(self, name: str) -> str:
+        """Turn a version away that waits for approval; it never serves."""
+        return await self._approval.veto(name)
 
     async def try_version(self, channel: ChannelKey, name: str | None) -> str:
         """Let one channel talk with a version, or with None follow the others again."""

@@ -86,6 +86,11 @@ def plan(settings: SimulationSettings) -> Plan:
 
 
 def config_for(config: Config) -> Config:
-    """The configuration to open the app with: runs start when the simulation says so only."""
-    learning = config.learning.model_copy(update={"schedule": ScheduleConfig(), "enabled": True})
+    """The configuration to open the app with: runs start when the simulation says so only.
+
+    Nobody sits there to approve of anything.
+    """
+    learning = config.learning.model_copy(
+        update={"schedule": ScheduleConfig(), "enabled": True, "approval": "auto"}
+    )
     return config.model_copy(update={"learning": learning})

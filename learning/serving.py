@@ -20,7 +20,7 @@ from bot.types import BASE, AdapterRef, ChannelKey
 from learning.announcements import Announcements
 from learning.registry import Registry
 
-TRIABLE = ("champion", "retired", "shadow")
+TRIABLE = ("champion", "retired", "shadow", "waiting")
 
 
 class Serving:
@@ -88,7 +88,7 @@ class Serving:
 
     async def _fall_back(self, name: str, reason: str) -> None:
         goal = await self._good_before()
-        text = f"{name} cannot serve ({reason}); {_called(goal)} serves instead"
+        text = f"{name} cannot serve ({reason}); {called(goal)} serves instead"
         await self._swap(goal, text)
         if not await asyncio.to_thread(self._of_another_base, name):
             await self._store.set_adapter_status(name, "broken")
@@ -104,8 +104,7 @@ class Serving:
         """End `hold`; a version that serves nowhere leaves the engine."""
         async with self._lock:
             self._held.discard(name)
-            if name in self._engine.loaded() and name not in self._needed():
-                await self._engine.unload(name)
+            await self._let_go(name)
 
     async def promoted(self, name: str) -> bool:
         """Whether a version has ever been champion."""
@@ -130,7 +129,7 @@ class Serving:
         async with self._lock:
             before = self.champion
             if to == before or (to is None and before == BASE):
-                raise LearningError(f"{_called(before)} is serving; there is nothing to roll back")
+                raise LearningError(f"{called(before)} is serving; there is nothing to roll back")
             if to is None:
                 to = await self._good_before()
             elif to != BASE:
@@ -140,9 +139,9 @@ class Serving:
                         f"{to} is {ref.status} and never was champion; try it in one channel first"
                     )
                 await self._load(to)
-            await self._swap(to, f"rolled back from {_called(before)}")
+            await self._swap(to, f"rolled back from {called(before)}")
             await self._announcements.tell(
-                "rolled_back", f"rolled back from {_called(before)} to {_called(to)}", adapter=to
+                "rolled_back", f"rolled back from {called(before)} to {called(to)}", adapter=to
             )
             return to
 
@@ -151,22 +150,21 @@ class Serving:
 
         Replies they are in the middle of are finished first. Their files are removed, so
         that nothing can bring them back; the newest champion that is left serves, or the base.
+        Replies of theirs that verdicts hold as samples are wiped.
         """
         async with self._lock:
             gone = await asyncio.to_thread(self._registry.trained_on, exchanges)
+            known = {ref.name for ref in await self._store.adapters()}
+            if exchanges:
+                untold = await asyncio.to_thread(self._untold, known)
+                await self._store.wipe_samples({*gone, *untold})
             if self.champion in gone:
                 name = self.champion
                 goal = await self._good_before(gone)
-                text = f"words {name} was trained on were deleted; {_called(goal)} serves instead"
+                text = f"words {name} was trained on were deleted; {called(goal)} serves instead"
                 await self._swap(goal, text)
                 await self._announcements.tell("fallback", text, adapter=goal)
-            for channel, name in tuple(self.tries.items()):
-                if name in gone:
-                    await self._store.set_channel_adapter(channel, None)
-                    del self.tries[channel]
-                    text = f"{channel} no longer tries {name}: words in it were deleted"
-                    await self._announcements.tell("fallback", text, adapter=name)
-            known = {ref.name for ref in await self._store.adapters()}
+            await self._end_tries(gone, "words in it were deleted")
             for name in gone:
                 self._held.discard(name)
                 if name in known:
@@ -175,6 +173,24 @@ class Serving:
                     await self._engine.unload(name)
                 await asyncio.to_thread(self._registry.remove, name)
             return gone
+
+    async def dismiss(self, name: str) -> None:
+        """Let no channel try a version that an operator turned away."""
+        async with self._lock:
+            await self._end_tries([name], "an operator turned it away")
+            await self._let_go(name)
+
+    async def _end_tries(self, names: Collection[str], why: str) -> None:
+        for channel, name in tuple(self.tries.items()):
+            if name in names:
+                await self._store.set_channel_adapter(channel, None)
+                del self.tries[channel]
+                text = f"{channel} no longer tries {name}: {why}"
+                await self._announcements.tell("fallback", text, adapter=name)
+
+    async def _let_go(self, name: str) -> None:
+        if name in self._engine.loaded() and name not in self._needed():
+            await self._engine.unload(name)
 
     async def try_version(self, channel: ChannelKey, name: str | None) -> None:
         """Let one channel talk with a version (or BASE), or with None follow the champion.
@@ -224,9 +240,10 @@ class Serving:
                 "channel's try or raise engine.adapter_slots"
             )
 
-    def kept(self) -> set[str]:
+    async def kept(self) -> set[str]:
         """Versions whose files must stay."""
-        return {*self._engine.loaded(), *self.line[-2:], *self.tries.values()}
+        waiting = {ref.name for ref in await self._store.adapters() if ref.status == "waiting"}
+        return {*waiting, *self._engine.loaded(), *self.line[-2:], *self.tries.values()}
 
     def _needed(self) -> set[str]:
         return {self.champion, *self.tries.values(), *self._held}
@@ -247,6 +264,16 @@ class Serving:
             except AdapterError:
                 continue
         return BASE
+
+    def _untold(self, names: Collection[str]) -> set[str]:
+        """Those of which nobody can tell any more what they were trained on."""
+        untold = set()
+        for name in names:
+            try:
+                self._registry.manifest(name)
+            except AdapterError:
+                untold.add(name)
+        return untold
 
     def _of_another_base(self, name: str) -> bool:
         try:
@@ -272,5 +299,6 @@ def lineage(history: Iterable[str]) -> list[str]:
     return line
 
 
-def _called(name: str) -> str:
+def called(name: str) -> str:
+    """How to speak of a version, or of the base."""
     return "the base model" if name == BASE else name

@@ -288,6 +288,7 @@ class Steps:
         await self._store.add_verdict(
             track.name, verdict.champion, verdict.outcome, verdict.sentence,
             [dataclasses.asdict(check) for check in verdict.checks], self._clock(),
+            verdict.samples,
         )
         manifest = await asyncio.to_thread(self._registry.manifest, track.name)
         metrics = {**manifest.metrics, **verdict.metrics}
@@ -305,7 +306,7 @@ class Steps:
 
     async def prune(self, keep: int) -> None:
         """Remove old versions that nothing needs."""
-        await asyncio.to_thread(self._registry.prune, keep, self._serving.kept())
+        await asyncio.to_thread(self._registry.prune, keep, await self._serving.kept())
 
     async def sweep(self, resumed: set[str]) -> None:
         """At start: throw away what runs left behind that do not go on."""

@@ -18,18 +18,20 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import known_keys
+from bot.config_file import known_keys
 
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     ("bot.types", "bot.errors"),
     ("bot.config",),
+    ("bot.config_file", "bot.settings"),
     ("bot.engine", "bot.store", "bot.limits", "bot.lock", "bot.logs", "bot.progress"),
     ("bot.history", "bot.admission", "bot.moderation", "bot.ratings",
      "bot.learning_port", "bot.turns"),
-    ("bot.conversation",),
-    ("bot.people",),
+    ("bot.changes",),
+    ("bot.conversation", "bot.answers"),
+    ("bot.people", "bot.lessons"),
     ("bot.commands",),
     ("bot.platforms",),
     ("bot.app", "bot.doctor"),

@@ -12,7 +12,6 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -22,7 +21,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bot.cli import rapport
-from bot.config import Config, known_keys
+from bot.config import Config
+from bot.config_file import known_keys
+from bot.settings import groups
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -63,14 +64,22 @@ def test_config_toml_lists_every_key_with_its_default_in_the_order_of_the_code()
     assert [type(value) for value in listed.values()] == list(map(type, known_keys().values()))
 
 
-def test_every_key_of_config_toml_has_a_sentence_above_it() -> None:
-    lines = (ROOT / "config.toml").read_text(encoding="utf-8").splitlines()
-    silent = [
-        line
-        for above, line in pairwise(lines)
-        if " = " in line and not line.startswith("#") and not re.match(r"# .*\.$", above)
-    ]
-    assert silent == []
+@pytest.mark.parametrize(
+    ("options", "file"), [((), "config.toml"), (("--table",), "docs/settings.md")]
+)
+def test_what_rapport_settings_prints_is_the_file_in_the_repository(
+    options: tuple[str, ...], file: str
+) -> None:
+    printed = CliRunner().invoke(rapport, ["settings", *options], catch_exceptions=False)
+    assert printed.output == (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_every_key_is_explained_in_whole_sentences() -> None:
+    explained = {
+        f"{group.name}.{one.name}": one.text for group in groups() for one in group.settings
+    }
+    assert list(explained) == list(known_keys())
+    assert [key for key, text in explained.items() if not re.match(r"[A-Z].*[.]$", text)] == []
 
 
 @documents

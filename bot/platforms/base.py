@@ -28,8 +28,12 @@ class Notice:
     """One sentence."""
     share: float | None = None
     """How much of the work is done, from 0 to 1, for ``progress``."""
+    run: int | None = None
+    """The run that this is about."""
     last: bool = False
     """Whether the run that this is about has ended with it."""
+    adapter: str = ""
+    """The version that this is about."""
 
 
 Listener = Callable[[Notice], None]

@@ -2,22 +2,33 @@
 
 A sign may come before the reply it stands under is finished and on record; then it waits
 for that. Signs of one person under one message are handled one after another, others
-beside each other, so that votes share their commits. It knows no platform: messages and
-people are ids.
+beside each other, so that votes share their commits; what is about a whole message waits
+for every sign before it, and every later one waits for that. It knows no platform: messages
+and people are ids.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.conversation import Conversation
 from bot.errors import RapportError
+from bot.ratings import Ratings
 from bot.types import ChannelKey, VoteValue
 
 log = logging.getLogger(__name__)
+
+Place = tuple[ChannelKey, str]
+"""A message, in its conversation."""
+Standing = Mapping[str, Collection[VoteValue]]
+"""The signs of each person that a platform shows under a reply."""
+EVERYBODY = ""
+"""Whose turn it is when something is about all signs under a message."""
+MOST = 10_000
+"""People under messages of whom is remembered when they gave their last sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +41,22 @@ class Sign:
     value: VoteValue
     withdrawn: bool = False
     source: str = "reaction"
+    time: float = 0.0
+    """When it was given, where the platform says so, in seconds."""
 
 
 class Signs:
     """Takes signs as they come, and turns them into votes."""
 
     def __init__(
-        self, conversation: Conversation,
-        counted: Callable[[Sign], Awaitable[None]] | None = None,
+        self, ratings: Ratings, counted: Callable[[Sign], Awaitable[None]] | None = None
     ) -> None:
         """`counted` is awaited after each sign that became a vote."""
-        self._conversation = conversation
+        self._ratings = ratings
         self._counted = counted
-        self._growing: dict[tuple[ChannelKey, str], asyncio.Event] = {}
-        self._last: dict[Hashable, asyncio.Task[None]] = {}
+        self._growing: dict[Place, asyncio.Event] = {}
+        self._last: dict[Place, dict[str, asyncio.Task[None]]] = {}
+        self._times: OrderedDict[tuple[ChannelKey, str, str], float] = OrderedDict()
 
     def growing(self, channel: ChannelKey, message: str) -> None:
         """Say that a message belongs to a reply that is still being made."""
@@ -57,50 +70,103 @@ class Signs:
                 event.set()
 
     def take(self, sign: Sign) -> None:
-        """Accept a sign; returns at once."""
-        key = (sign.channel, sign.message, sign.person)
-        task = asyncio.create_task(self._count(sign, self._last.get(key)))
-        self._last[key] = task
-        task.add_done_callback(lambda done: self._drop(key, done))
+        """Accept a sign; returns at once.
+
+        One that is older than the person's last one there has been told late: it is left.
+        """
+        if self._is_news(sign):
+            place = (sign.channel, sign.message)
+            self._queue([place], sign.person, lambda: self._count(sign))
+
+    def clear(self, channel: ChannelKey, message: str, value: VoteValue) -> None:
+        """Accept that all signs of one kind, or with 0 of both, went; returns at once."""
+        place = (channel, message)
+        self._queue([place], EVERYBODY, lambda: self._withdraw(place, value))
 
     async def compare(
-        self, channel: ChannelKey, message: str, standing: Mapping[str, Collection[VoteValue]]
+        self, channel: ChannelKey, messages: Sequence[str], read: Callable[[], Awaitable[Standing]]
     ) -> None:
-        """Take what was missed: the difference between signs that stand there and votes.
+        """Take what was missed: the difference between signs under a reply and votes on it.
 
-        Votes given by button or command are left alone.
+        Signs that come while the platform is asked are taken after that, so that what it
+        answers is never newer than they are. Votes given by button or command are left alone.
 
         Args:
-            standing: the signs of each person that the platform shows under the message.
+            messages: those that the reply stands in, of which each has its signs.
+            read: asks the platform for the signs under all of them; what it raises is raised
+                here.
         """
-        votes = await self._conversation.ratings.standing(channel, message)
-        held = {vote.rater: vote for vote in votes}
-        for person, values in standing.items():
-            vote = held.get(person)
-            if vote is None or (vote.source == "reaction" and vote.value not in values):
-                # Which of two signs came last is not told; a dislike is the safer guess.
-                self.take(Sign(channel, message, person, min(values)))
-        for vote in votes:
-            if vote.source == "reaction" and vote.rater not in standing:
-                self.take(Sign(channel, message, vote.rater, vote.value, withdrawn=True))
+        places = [(channel, message) for message in messages]
+        await self._queue(places, EVERYBODY, lambda: self._compare(places[0], read))
 
     async def settled(self) -> None:
         """Wait until every sign that was taken is a vote on record."""
         while self._last:
-            await asyncio.wait(list(self._last.values()))
+            await asyncio.wait([task for last in self._last.values() for task in last.values()])
 
-    def _drop(self, key: Hashable, done: asyncio.Task[None]) -> None:
-        if self._last.get(key) is done:
-            del self._last[key]
+    def _is_news(self, sign: Sign) -> bool:
+        """Whether a sign is not older than the last one; without a time it always is."""
+        key = (sign.channel, sign.message, sign.person)
+        if not sign.time:
+            return True
+        if sign.time < self._times.get(key, 0.0):
+            return False
+        self._times[key] = sign.time
+        self._times.move_to_end(key)
+        while len(self._times) > MOST:
+            self._times.popitem(last=False)
+        return True
 
-    async def _count(self, sign: Sign, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
+    def _queue(
+        self, places: list[Place], whose: str, work: Callable[[], Awaitable[None]]
+    ) -> asyncio.Task[None]:
+        """Do something about messages after what it has to wait for."""
+        before = [
+            task for place in places for person, task in self._last.get(place, {}).items()
+            if whose in (person, EVERYBODY) or person == EVERYBODY
+        ]
+        task = asyncio.create_task(_after(before, work))
+        for place in places:
+            self._last.setdefault(place, {})[whose] = task
+        task.add_done_callback(lambda done: self._drop(places, whose, done))
+        return task
+
+    def _drop(self, places: list[Place], whose: str, done: asyncio.Task[None]) -> None:
+        for place in places:
+            last = self._last.get(place, {})
+            if last.get(whose) is done:
+                del last[whose]
+            if not last:
+                self._last.pop(place, None)
+
+    async def _compare(self, place: Place, read: Callable[[], Awaitable[Standing]]) -> None:
+        standing = await read()
+        held = {vote.rater: vote for vote in await self._ratings.standing(*place)}
+        for person, values in standing.items():
+            vote = held.get(person)
+            if vote is None or (vote.source == "reaction" and vote.value not in values):
+                # Which of two signs came last is not told; a dislike is the safer guess.
+                await self._count(Sign(*place, person, min(values)))
+        for vote in held.values():
+            if vote.source == "reaction" and vote.rater not in standing:
+                await self._count(Sign(*place, vote.rater, vote.value, withdrawn=True))
+
+    async def _withdraw(self, place: Place, value: VoteValue) -> None:
+        try:
+            votes = await self._ratings.standing(*place)
+        except RapportError as error:
+            log.error("signs that were cleared could not be withdrawn: %s", error)
+            return
+        for vote in votes:
+            if vote.source == "reaction" and value in (0, vote.value):
+                await self._count(Sign(*place, vote.rater, vote.value, withdrawn=True))
+
+    async def _count(self, sign: Sign) -> None:
         growing = self._growing.get((sign.channel, sign.message))
         if growing is not None:
             await growing.wait()
         try:
-            vote = await self._conversation.ratings.signed(
+            vote = await self._ratings.signed(
                 sign.channel, sign.message, sign.person, sign.value, sign.source,
                 withdrawn=sign.withdrawn,
             )
@@ -108,3 +174,9 @@ class Signs:
                 await self._counted(sign)
         except RapportError as error:
             log.error("a reaction could not be saved as a vote: %s", error)
+
+
+async def _after(before: list[asyncio.Task[None]], work: Callable[[], Awaitable[None]]) -> None:
+    if before:
+        await asyncio.wait(before)
+    await work()

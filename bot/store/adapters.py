@@ -6,10 +6,11 @@ of `champions` says who serves; the status ``champion`` follows it in one transa
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, get_args, get_type_hints
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from bot.errors import StoreError
 from bot.store.access import Access
@@ -82,6 +83,11 @@ class Adapters(Access):
         )
         return [AdapterRef(row.name, row.status, row.created, row.sentence or "") for row in rows]
 
+    async def run_of(self, adapter: str) -> int | None:
+        """The run that made a version; None where none did, or there is no such version."""
+        rows = await self._rows(select(adapters.c.run_id).where(adapters.c.name == adapter))
+        return rows[0].run_id if rows else None
+
     async def champion(self) -> str:
         """The name of the version that serves, or `BASE`."""
         rows = await self._rows(select(champions.c.name).order_by(champions.c.id.desc()).limit(1))
@@ -120,8 +126,13 @@ class Adapters(Access):
         sentence: str,
         checks: list[dict[str, Any]],
         time: datetime,
+        samples: Sequence[tuple[str, str, str]] = (),
     ) -> None:
-        """Keep what the gate said of `adapter` against `champion`."""
+        """Keep what the gate said of `adapter` against `champion`.
+
+        Args:
+            samples: (prompt, the champion's reply, the adapter's reply), a few.
+        """
         row = {
             "adapter": adapter,
             "champion": champion,
@@ -129,8 +140,17 @@ class Adapters(Access):
             "sentence": sentence,
             "checks": checks,
             "time": time,
+            "samples": [list(sample) for sample in samples],
         }
         await self._write(lambda connection: connection.execute(insert(verdicts).values(row)))
+
+    async def wipe_samples(self, names: Collection[str]) -> None:
+        """Empty the sample replies of every verdict in which one of these versions speaks."""
+        some = list(names)
+        spoke = or_(verdicts.c.adapter.in_(some), verdicts.c.champion.in_(some))
+        await self._write(
+            lambda connection: connection.execute(update(verdicts).where(spoke).values(samples=[]))
+        )
 
     async def verdict(self, adapter: str) -> dict[str, Any] | None:
         """The newest verdict on an adapter; its keys are the arguments of `add_verdict`."""
@@ -170,4 +190,5 @@ def _verdict(row: Row[Any]) -> dict[str, Any]:
         "sentence": row.sentence,
         "checks": row.checks,
         "time": row.time,
+        "samples": [tuple(sample) for sample in row.samples],
     }

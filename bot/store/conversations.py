@@ -6,11 +6,13 @@ beginning, which is what the engine's prefix cache lives on. A reply stands afte
 message that it answers, whatever was said in the meantime.
 
 A message taken from a platform waits until its answer is on record, so that one that was
-acknowledged and then interrupted is answered after the restart.
+acknowledged and then interrupted is answered after the restart. A message may be changed or
+deleted by whoever sent it; exchanges that were made with it are facts of their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +22,9 @@ from bot.store.access import Access
 from bot.store.schema import channels, exchanges, messages, waiting
 from bot.store.values import StoredTurn, WaitingMessage
 from bot.types import ChannelKey, Message
+
+Spot = tuple[ChannelKey, str]
+"""A conversation, and the platform's id of a message that may be on record there."""
 
 
 def is_channel(key: ChannelKey) -> ColumnElement[bool]:
@@ -128,9 +133,55 @@ class Conversations(Access):
 
         return await self._write(write)
 
-    async def settle(self, message: int) -> None:
-        """Say that a message and those before it in its channel wait no longer."""
-        await self._write(lambda connection: settle_upto(connection, message))
+    async def message_text(self, message: int) -> str | None:
+        """What a message on record says now; None once it was deleted."""
+        rows = await self._rows(select(messages.c.text).where(messages.c.id == message))
+        return rows[0].text if rows else None
+
+    async def on_record(self, spots: Collection[Spot]) -> bool:
+        """Whether there is a message at any of these spots."""
+        return bool(await self._read(lambda connection: _found(connection, spots)))
+
+    async def change_message(self, spots: Collection[Spot], text: str) -> list[ChannelKey]:
+        """Let a message say something else, wherever it is on record; where that was new."""
+
+        def write(connection: Connection) -> list[ChannelKey]:
+            return [
+                channel for row, channel in _found(connection, spots).items()
+                if connection.execute(
+                    update(messages)
+                    .where(messages.c.id == row, messages.c.text != text)
+                    .values(text=text)
+                ).rowcount
+            ]
+
+        return await self._write(write)
+
+    async def delete_messages(self, spots: Collection[Spot]) -> list[ChannelKey]:
+        """Delete the messages at these spots, answered or waiting; where there were any.
+
+        `sweep` then leaves nothing of them in the log beside the file.
+        """
+
+        def write(connection: Connection) -> list[ChannelKey]:
+            found = _found(connection, spots)
+            for row in found:
+                connection.execute(delete(waiting).where(waiting.c.message_id == row))
+                connection.execute(delete(messages).where(messages.c.id == row))
+            return list(dict.fromkeys(found.values()))
+
+        return await self._write(write)
+
+    async def settle(self, message: int, *, alone: bool = False) -> None:
+        """Say that a message, and unless `alone` those before it in its channel, wait no longer."""
+
+        def write(connection: Connection) -> None:
+            if alone:
+                connection.execute(delete(waiting).where(waiting.c.message_id == message))
+            else:
+                settle_upto(connection, message)
+
+        await self._write(write)
 
     async def waiting_messages(self, platform: str) -> list[WaitingMessage]:
         """What was taken from a platform and is not answered yet, in order."""
@@ -166,15 +217,33 @@ def _newest_exchange(connection: Connection, channel: int) -> int:
     return connection.scalar(query) or 0
 
 
-def settle_upto(connection: Connection, message: int) -> None:
-    """Let a message, and those before it in its channel, wait no longer."""
-    channel = select(messages.c.channel_id).where(messages.c.id == message).scalar_subquery()
+def settle_upto(connection: Connection, message: int, channel: int | None = None) -> None:
+    """Let a message, and those before it in its channel, wait no longer.
+
+    The channel's id is needed where the message may have been deleted meanwhile.
+    """
+    if channel is None:
+        channel = connection.scalar(select(messages.c.channel_id).where(messages.c.id == message))
     before = (
         select(messages.c.id)
         .join(waiting, waiting.c.message_id == messages.c.id)
         .where(messages.c.channel_id == channel, messages.c.id <= message)
     )
     connection.execute(delete(waiting).where(waiting.c.message_id.in_(before)))
+
+
+def _found(connection: Connection, spots: Collection[Spot]) -> dict[int, ChannelKey]:
+    """The rows of the messages at these spots, and where each is."""
+    found: dict[int, ChannelKey] = {}
+    for channel, platform_id in spots:
+        row = connection.scalar(
+            select(messages.c.id)
+            .join(channels, channels.c.id == messages.c.channel_id)
+            .where(is_channel(channel), messages.c.platform_id == platform_id)
+        )
+        if row is not None:
+            found[row] = channel
+    return found
 
 
 def _message(row: Row[Any]) -> Message:

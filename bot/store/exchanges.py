@@ -61,7 +61,7 @@ class Exchanges(Access):
                 connection.execute(insert(exchange_authors), authors)
             _link(connection, channel, key, exchange.platform_ids)
             if answers is not None:
-                settle_upto(connection, answers)
+                settle_upto(connection, answers, channel)
             return key
 
         return await self._write(write)

@@ -273,6 +273,8 @@ verdicts = Table(
     Column("sentence", Text, nullable=False),
     Column("time", Moment, nullable=False),
     Column("checks", JSON, nullable=False),
+    # Replies are generated text, which may repeat people's words: forgetting empties this.
+    Column("samples", JSON, nullable=False, server_default="[]"),
     Index(None, "adapter", "id"),
 )
 

@@ -64,11 +64,14 @@ def there(
     return replace(said, private=private, roles=roles, within=within)
 
 
+def permitted(**permissions: object) -> Admission:
+    """A door with these permissions."""
+    return Admission(100, permissions=PermissionsConfig.model_validate(permissions))
+
+
 def answered(said: Message, **permissions: object) -> bool:
     """Whether a message is admitted; where it is not, nothing must be said either."""
-    verdict = Admission(
-        100, permissions=PermissionsConfig.model_validate(permissions)
-    ).check(said)
+    verdict = permitted(**permissions).check(said)
     if isinstance(verdict, Refused):
         assert verdict.answer == ""
     return isinstance(verdict, Admitted)
@@ -85,6 +88,16 @@ def test_a_blocked_person_is_never_answered() -> None:
     assert not answered(there("eve"), users=both)
     assert not answered(there("eve", DIRECT, private=True), users={"blocked_ids": ["eve"]})
     assert answered(there("ada"), users={"blocked_ids": ["eve"]})
+
+
+def test_blocked_people_neither_vote_nor_command_and_neither_do_those_who_are_not_listed() -> None:
+    blocked = permitted(users={"blocked_ids": ("ada",)})
+    assert [blocked.barred("discord", person) for person in ("ada", "bob")] == [True, False]
+    assert not blocked.barred("console", "ada")
+    listed = permitted(users={"allowed_ids": ("ada",), "admin_ids": ("eve",)})
+    assert [listed.barred("slack", who) for who in ("ada", "bob", "eve")] == [False, True, False]
+    roles = permitted(users={"allowed_ids": ("ada",)}, roles={"allowed_ids": ("r1",)})
+    assert not roles.barred("discord", "bob"), "a role of theirs may be among those allowed"
 
 
 def test_where_people_are_listed_only_they_are_answered() -> None:

@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from bot.commands import HELP, Answer, Asker, Command, Commands, Table, parse, version_name
-from bot.config import Config
+from bot.config import Config, PermissionsConfig
 from bot.engine.local import LocalEngine
 from bot.errors import LearningError, RapportError
-from bot.learning_port import Learning, LearningStatus, RunningStage
+from bot.learning_port import Asked, Learning, LearningStatus, Report, ReportCheck, RunningStage
 from bot.people import People
 from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey
@@ -19,6 +19,13 @@ from tests.bot.conftest import CHANNEL, NOON, Talk, ask
 
 OWNER = Asker(CHANNEL, "ada", "terminal", operator=True)
 GUEST = Asker(CHANNEL, "bob", "terminal")
+
+
+REPORT = Report(
+    "v0003", BASE, "promote", "waiting", "Promoted: all 2 checks passed.",
+    (ReportCheck("learned", True, "It moved +0.2."), ReportCheck("ends", False, "50% end.")),
+    (("Hello", "Hm.", "Hello!\nHow are you?"),), b"picture",
+)  # fmt: skip
 
 
 class Pupil:
@@ -31,7 +38,7 @@ class Pupil:
     def current(self, channel: ChannelKey) -> str:
         return BASE
 
-    async def retrain(self) -> str:
+    async def retrain(self) -> Asked:
         raise LearningError("learning is paused;\nresume it first")
 
     async def cancel(self) -> str:
@@ -50,6 +57,18 @@ class Pupil:
     async def rollback(self, to: str | None = None) -> str:
         self.asked.append(("rollback", to))
         return "rolled back"
+
+    async def report(self, name: str | None = None) -> Report:
+        self.asked.append(("report", name))
+        return REPORT
+
+    async def approve(self, name: str) -> str:
+        self.asked.append(("approve", name))
+        return "approved"
+
+    async def veto(self, name: str) -> str:
+        self.asked.append(("veto", name))
+        return "turned away"
 
     async def forget(self, exchanges: Collection[int]) -> str:
         self.asked.append(("forget", *exchanges))
@@ -195,19 +214,47 @@ async def test_status_and_learn_status_tell_how_things_stand(
 
 async def test_learn_passes_on_what_operators_ask(commands: Commands, pupil: Pupil) -> None:
     for line in ("/learn try v3", "/learn try none", "/learn rollback", "/learn rollback V02",
-                 "/learn rollback base"):  # fmt: skip
+                 "/learn rollback base", "/learn report", "/learn report 3", "/learn approve v3",
+                 "/learn veto v3"):  # fmt: skip
         await done(commands, line)
     assert pupil.asked == [
         ("try", CHANNEL, "v0003"), ("try", CHANNEL, None), ("rollback", None),
-        ("rollback", "v0002"), ("rollback", "base"),
+        ("rollback", "v0002"), ("rollback", "base"), ("report", None), ("report", "v0003"),
+        ("approve", "v0003"), ("veto", "v0003"),
     ]  # fmt: skip
 
 
 async def test_learn_belongs_to_operators(commands: Commands, pupil: Pupil) -> None:
-    for line in ("/learn rollback", "/learn", "/learn try v1"):
+    for line in ("/learn rollback", "/learn", "/learn try v1", "/learn approve v1",
+                 "/learn veto v1", "/learn report"):  # fmt: skip
         assert "operators" in text_of(await done(commands, line, GUEST))
     assert pupil.asked == []
     assert "/learn" not in text_of(await done(commands, "/help", GUEST))
+
+
+async def test_a_report_says_the_verdict_then_the_checks_then_replies(
+    commands: Commands,
+) -> None:
+    answer = await done(commands, "/learn report v3")
+    assert text_of(answer).splitlines() == [
+        "v0003: Promoted: all 2 checks passed.",
+        "It waits for approval: /learn approve v3 or /learn veto v3. "
+        "It was compared with the base model.",
+        "✓ learned It moved +0.2.",
+        "✗ ends 50% end.",
+        "prompt Hello",
+        "before Hm.",
+        "after Hello! How are you?",
+    ]
+    assert answer.report == REPORT
+
+
+@pytest.mark.parametrize("act", ["approve", "veto"])
+async def test_approval_needs_to_know_the_version(
+    commands: Commands, pupil: Pupil, act: str
+) -> None:
+    assert f"/learn {act} v3" in text_of(await done(commands, f"/learn {act}"))
+    assert pupil.asked == []
 
 
 async def test_a_refusal_is_one_line(commands: Commands) -> None:
@@ -224,9 +271,9 @@ async def test_help_names_every_command(commands: Commands) -> None:
     told = text_of(await done(commands, "/help"))
     for name in commands._general:
         assert f"/{name}" in told
-    for name in commands._lessons:
+    for name in commands._lessons.acts:
         assert f"/learn {name}" in told
-    assert len(HELP) == len(commands._general) - 1 + len(commands._lessons)
+    assert len(HELP) == len(commands._general) - 1 + len(commands._lessons.acts)
 
 
 async def test_quit_says_so(commands: Commands) -> None:
@@ -237,3 +284,19 @@ async def test_quit_says_so(commands: Commands) -> None:
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(RapportError, match="not a version"):
         version_name(text)
+
+
+async def test_who_is_blocked_commands_and_votes_nothing_but_keeps_the_say_over_their_data(
+    talk: Talk, store: Store, engine: LocalEngine, pupil: Pupil, config: Config
+) -> None:
+    permissions = PermissionsConfig.model_validate({"users": {"blocked_ids": ["eve"]}})
+    conversation = talk(config.model_copy(update={"permissions": permissions}))
+    people = People(store, config, conversation=conversation, learning=cast(Learning, pupil))
+    commands = Commands(conversation, store, engine, cast(Learning, pupil), people)
+    server = ChannelKey("discord", "g", "c")
+    eve = Asker(server, "eve", "command", operator=True, admin=True)
+
+    assert "may not use" in text_of(await done(commands, "/status", eve))
+    assert "may not use" not in text_of(await done(commands, "/mydata", eve))
+    with pytest.raises(RapportError, match="may not rate"):
+        await conversation.ratings.vote(server, 1, "eve", 1, "button")

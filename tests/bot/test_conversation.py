@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from bot.engine.base import Delta, Request
 from bot.engine.local import LocalEngine
 from bot.errors import Busy, RapportError
 from bot.store import Store
-from bot.types import BASE, Turn, Vote
+from bot.types import BASE, ChannelKey, Message, Turn, Vote
 from tests.bot.conftest import CHANNEL, OTHER, Talk, ask, config_of, events_of, message
 
 
@@ -331,4 +332,147 @@ async def test_messages_that_gather_while_one_is_answered_can_be_answered_togeth
     reply = three[-1]
     assert isinstance(reply, Reply)
     assert (await prompt_of(store, reply))[-1].content == "One\nTwo\nThree"
+    assert await conversation.unanswered(CHANNEL.platform) == []
+
+
+async def hear(conversation: Conversation, said: Message) -> Heard:
+    heard = await conversation.hear(said)
+    assert heard is not None
+    return heard
+
+
+def spot(said: Message) -> list[tuple[ChannelKey, str]]:
+    """Where a message is on record."""
+    return [(said.channel, said.platform_id)]
+
+
+async def answer(conversation: Conversation, heard: Heard) -> Reply | None:
+    """The reply to what was heard, if there is one."""
+    replies = [event async for event in conversation.answer(heard) if isinstance(event, Reply)]
+    return replies[-1] if replies else None
+
+
+async def test_later_prompts_show_an_edited_message_in_its_new_words_and_the_record_the_old(
+    talk: Talk, store: Store
+) -> None:
+    conversation, said = talk(), message("My word is xyzzy")
+    first = await answer(conversation, await hear(conversation, said))
+    assert first is not None
+    await conversation.changes.edited(spot(said), "My word is plugh\x00")
+    for again in (conversation, talk()):
+        turns = await prompt_of(store, await ask(again, "And then?"))
+        assert [turn.content for turn in turns[1:3]] == ["My word is plugh", first.text]
+    assert (await prompt_of(store, first))[-1].content == "My word is xyzzy"
+    assert await store.count_exchanges() == 3
+
+
+async def test_a_running_reply_goes_on_while_what_it_saw_is_edited_and_the_next_sees_the_edit(
+    talk: Talk, store: Store
+) -> None:
+    conversation, said = talk(), message("My word is xyzzy")
+    first = await answer(conversation, await hear(conversation, said))
+    assert first is not None
+    running = await hear(conversation, message("Which word?"))
+    async with aclosing(conversation.answer(running)) as events:
+        begun = await anext(events)
+        await conversation.changes.edited(spot(said), "My word is plugh")
+        *_, second = [begun, *[event async for event in events]]
+    assert isinstance(second, Reply)
+    assert (await prompt_of(store, second))[1].content == "My word is xyzzy"
+    turns = await prompt_of(store, await ask(conversation, "And now?"))
+    assert [turn.content for turn in turns[1:]] == [
+        "My word is plugh", first.text, "Which word?", second.text, "And now?",
+    ]  # fmt: skip
+
+
+async def test_a_question_that_waits_is_answered_as_it_stands_when_its_turn_comes_if_it_does(
+    talk: Talk, store: Store
+) -> None:
+    conversation = talk()
+    said = [message(text) for text in ("One", "Two", "Three")]
+    heard = [await hear(conversation, one) for one in said]
+    await conversation.changes.edited(spot(said[0]), "Uno")
+    await conversation.changes.deleted(spot(said[1]))
+    first, second, third = [await answer(conversation, one) for one in heard]
+    assert first is not None and second is None and third is not None
+    turns = await prompt_of(store, third)
+    assert [turn.content for turn in turns[1:]] == ["Uno", first.text, "Three"]
+    assert await conversation.unanswered(CHANNEL.platform) == []
+
+
+async def test_a_deleted_message_is_in_no_prompt_and_what_was_made_with_it_stays(
+    talk: Talk, store: Store
+) -> None:
+    conversation = talk()
+    said = [message(text) for text in ("One", "Two", "Three")]
+    replies = [await answer(conversation, await hear(conversation, one)) for one in said]
+    await conversation.changes.deleted([*spot(said[1]), (OTHER, "m0")])
+    texts = [reply.text for reply in replies if reply is not None]
+    for again in (conversation, talk()):
+        turns = await prompt_of(store, await ask(again, "And now?"))
+        assert [(turn.role, turn.content) for turn in turns[1:5]] == [
+            ("user", "One"), ("assistant", f"{texts[0]}\n{texts[1]}"),
+            ("user", "Three"), ("assistant", texts[2]),
+        ]  # fmt: skip
+    assert replies[1] is not None
+    assert (await prompt_of(store, replies[1]))[-1].content == "Two"
+
+
+async def test_the_words_of_a_deleted_message_are_in_no_file_of_the_store(
+    talk: Talk, tmp_path: Path
+) -> None:
+    conversation, said = talk(), message("My word is xyzzy")
+    await hear(conversation, said)
+
+    def kept() -> bool:
+        return any(b"xyzzy" in file.read_bytes() for file in (tmp_path / "data").iterdir())
+
+    assert kept()
+    await conversation.changes.deleted(spot(said))
+    assert not kept()
+
+
+async def test_what_comes_for_a_message_that_is_not_on_record_writes_nothing(
+    talk: Talk, store: Store, tmp_path: Path
+) -> None:
+    conversation, said = talk(), message("Hello there")
+    await ask(conversation, "Hello")
+    with closing(sqlite3.connect(tmp_path / "data" / "rapport.db")) as other:
+
+        def version() -> int:
+            """Changes with every commit of somebody else that wrote something."""
+            return int(other.execute("PRAGMA data_version").fetchone()[0])
+
+        before = version()
+        await conversation.changes.edited(spot(said), "Hello?")
+        await conversation.changes.edited([(OTHER, "m0")], "")
+        await conversation.changes.deleted([*spot(said), (OTHER, said.platform_id)])
+        assert version() == before
+        await store.set_setting("seen", True)
+        assert version() != before
+
+
+async def test_a_message_that_was_deleted_before_it_was_heard_is_not_heard(
+    talk: Talk, store: Store
+) -> None:
+    conversation, said = talk(), message("Hello there")
+    await conversation.changes.deleted(spot(said))
+    assert await conversation.hear(said) is None
+    assert await store.history(CHANNEL) == []
+
+
+async def test_of_messages_to_be_answered_together_those_that_were_not_deleted_are(
+    talk: Talk, store: Store, folder: Path
+) -> None:
+    conversation = talk(config_of(folder, join=True))
+    said = [message(text) for text in ("One", "Two", "Three")]
+    heard = [await hear(conversation, one) for one in said]
+    async with conversation.quiet([CHANNEL]):
+        answers = [asyncio.create_task(answer(conversation, one)) for one in heard]
+        await asyncio.sleep(0)  # let each take its place in the queue
+        await conversation.changes.deleted(spot(said[2]))
+    *none, reply = await asyncio.gather(*answers)
+    assert none == [None, None]
+    assert reply is not None
+    assert (await prompt_of(store, reply))[-1].content == "One\nTwo"
     assert await conversation.unanswered(CHANNEL.platform) == []

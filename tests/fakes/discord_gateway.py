@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import secrets
 import time
 import zlib
@@ -20,7 +21,7 @@ from typing import Literal
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from tests.fakes.discord_bits import Intent
-from tests.fakes.discord_world import Event, Guild, Json, User
+from tests.fakes.discord_world import Event, Guild, Json, User, shuffled
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME = 0, 1, 2, 3, 4, 6
 RECONNECT, MEMBERS, INVALID, HELLO, ACK = 7, 8, 9, 10, 11
@@ -33,6 +34,8 @@ ENDS_SESSION = {WRONG_TOKEN, WRONG_SEQ, TIMED_OUT, WRONG_SHARD, 4011, WRONG_VERS
                 WRONG_INTENTS, NOT_ALLOWED}
 LARGEST = 4096
 """Bytes of one frame that a client may send."""
+Order = Literal["same", "reversed"] | random.Random
+"""In which order events are told that were held back."""
 
 
 class Connection:
@@ -192,10 +195,14 @@ class Gateway:
                 session.push(event.name, data, copies)
         self._changed()
 
-    def release(self, order: Literal["same", "reversed"]) -> None:
-        """Tell of what was held."""
+    def release(self, order: Order) -> None:
+        """Tell of what was held; at random, what is about one message keeps its order."""
         events, self.held = self.held or [], None
-        for event in reversed(events) if order == "reversed" else events:
+        if order == "reversed":
+            events.reverse()
+        elif isinstance(order, random.Random):
+            events = shuffled(events, order)
+        for event in events:
             self.emit(event)
 
     def is_ready(self) -> bool:

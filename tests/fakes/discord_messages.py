@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.fakes.discord_bits import Intent, Permission
@@ -40,12 +41,15 @@ class Attachment:
     content: bytes
     content_type: str
     url: str
+    description: str = ""
+    """For those who do not see it."""
 
     def payload(self) -> Json:
         """The attachment object."""
+        described = {"description": self.description} if self.description else {}
         return {
             "id": str(self.id), "filename": self.filename, "size": len(self.content),
-            "url": self.url, "proxy_url": self.url, "content_type": self.content_type,
+            "url": self.url, "proxy_url": self.url, "content_type": self.content_type, **described,
         }
 
 
@@ -227,6 +231,13 @@ class Messages:
         """Take a message away."""
         message.deleted = True
         self._about(message, "MESSAGE_DELETE", {"id": str(message.id)}, reaction=False)
+
+    def delete_many(self, messages: Sequence[Message]) -> None:
+        """Take messages of one channel away; it is told of in one event."""
+        for message in messages:
+            message.deleted = True
+        data = {"ids": [str(message.id) for message in messages]}
+        self._about(messages[0], "MESSAGE_DELETE_BULK", data, reaction=False)
 
     def react(self, message: Message, user: User, emoji: str, *, burst: bool = False) -> None:
         """Give a reaction; a second one of the same kind changes nothing."""

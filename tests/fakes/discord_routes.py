@@ -342,20 +342,24 @@ class Routes:
             # The others are placeholders of the files that come with the request.
             staying = {str(one.get("id")) for one in listed}
             message.attachments = [one for one in message.attachments if str(one.id) in staying]
+        described = {f"files[{one.get('id')}]": one.get("description") for one in listed or []}
         for file in files:
-            message.attachments.append(
-                self.attachment(message.channel, file.filename, file.content, file.content_type)
-            )
+            description = described.get(file.field) or ""
+            length("attachments.description", description, 0, 1024)
+            message.attachments.append(self.attachment(
+                message.channel, file.filename, file.content, file.content_type, description
+            ))
 
     def attachment(
-        self, channel: Channel, filename: str, content: bytes, content_type: str
+        self, channel: Channel, filename: str, content: bytes, content_type: str,
+        description: str = "",
     ) -> Attachment:
         """A file that hangs on a message of a channel, with its address."""
         if len(content) > LARGEST:
             raise refusal(40005)
         number = self.ids()
         url = f"{self.base}/attachments/{channel.id}/{number}/{filename}"
-        return Attachment(number, filename, content, content_type, url)
+        return Attachment(number, filename, content, content_type, url, description)
 
     def _start_thread(
         self, call: Call, channel: Channel, start: Message | None, *, private: bool

@@ -21,13 +21,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 from aiohttp import WSCloseCode, web
 
 from tests.fakes.discord_bits import Intent
 from tests.fakes.discord_commands import command_data
-from tests.fakes.discord_gateway import INVALID, RECONNECT, Gateway
+from tests.fakes.discord_gateway import INVALID, RECONNECT, Gateway, Order
 from tests.fakes.discord_http import PREFIX, Failure, Front, Request
 from tests.fakes.discord_interactions import (
     AUTOCOMPLETE,
@@ -153,6 +153,10 @@ class DiscordServer:
     async def delete(self, message: Message) -> None:
         """Somebody deletes a message."""
         self._messages.delete(message)
+
+    async def delete_many(self, *messages: Message) -> None:
+        """A moderator deletes messages of one channel at once."""
+        self._messages.delete_many(messages)
 
     async def react(
         self, message: Message, user: User, emoji: str, *, burst: bool = False
@@ -341,8 +345,12 @@ class DiscordServer:
         """Keep events back from now on."""
         self.connection.held = []
 
-    async def release_events(self, order: Literal["same", "reversed"] = "same") -> None:
-        """Send what was kept back, and from now on all at once again."""
+    async def release_events(self, order: Order = "same") -> None:
+        """Send what was kept back, and from now on all at once again.
+
+        Given a source of chance, in its order, except that what is about one message keeps
+        its own: the gateway tells nothing from which another order could be known.
+        """
         self.connection.release(order)
 
     # Within

@@ -6,7 +6,9 @@ know nothing of HTTP or the gateway: what changes is told to the `Emit` they are
 
 from __future__ import annotations
 
+import random
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -59,6 +61,16 @@ class Event:
 
 
 Emit = Callable[[Event], None]
+
+
+def shuffled(events: list[Event], rng: random.Random) -> list[Event]:
+    """In a random order, but what is about one message in its own."""
+    about = [event.data.get("message_id", event.data.get("id")) for event in events]
+    queues = {message: deque[Event]() for message in about}
+    for message, event in zip(about, events, strict=True):
+        queues[message].append(event)
+    rng.shuffle(about)
+    return [queues[message].popleft() for message in about]
 
 
 @dataclass(eq=False)

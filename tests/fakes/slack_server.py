@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self, TypeVar
 
 from aiohttp import web
@@ -34,6 +35,7 @@ from tests.fakes.slack_world import (
     SCOPES,
     SUBSCRIPTIONS,
     Channel,
+    File,
     Message,
     User,
     View,
@@ -90,13 +92,26 @@ class SlackServer(World):
     # What people do.
 
     async def say(
-        self, channel: Channel, user: User, text: str, thread: Message | str | None = None
+        self, channel: Channel, user: User, text: str, thread: Message | str | None = None,
+        files: Sequence[JSON] = (),
     ) -> Message:
-        """Somebody writes; ``<@BOT>`` mentions the bot."""
+        """Somebody writes; ``<@BOT>`` mentions the bot. Files are made with `attach`."""
         text = text.replace("<@BOT>", f"<@{self.bot.id}>")
-        message = slack_events.post(self, channel, user, text, thread_ts=root(thread))
+        shared = {"files": list(files), "subtype": "file_share"} if files else {}
+        message = slack_events.post(self, channel, user, text, thread_ts=root(thread), **shared)
         await self._flush()
         return message
+
+    def attach(self, name: str, content: bytes, kind: str) -> JSON:
+        """A file that somebody has uploaded, as events tell of it."""
+        file = File(self.id("F"), name, len(content), content, name, shared=True)
+        self.files[file.id] = file
+        place = f"{self.base}/files-pri/{self.team_id}-{file.id}"
+        return {
+            "id": file.id, "name": name, "title": name, "mimetype": kind, "mode": "hosted",
+            "size": file.length, "url_private": f"{place}/{name}",
+            "url_private_download": f"{place}/download/{name}",
+        }
 
     async def edit(self, message: Message, text: str) -> None:
         """The author changes a message."""
@@ -180,6 +195,11 @@ class SlackServer(World):
         return self.web_api.requests
 
     @property
+    def downloads(self) -> list[str]:
+        """The ids of the files that were asked for, with the token or without."""
+        return self.web_api.downloads
+
+    @property
     def unknown_requests(self) -> list[str]:
         """Methods and addresses that nobody has heard of here."""
         return self.web_api.unknown_requests
@@ -252,6 +272,10 @@ class SlackServer(World):
     async def redeliver(self) -> None:
         """Send every event that was not acknowledged again, on the connection there is."""
         await self.socket.again(lost_only=False)
+
+    async def repeat_one(self, rng: random.Random) -> None:
+        """Send any of the earlier events again, as if its acknowledgement had been lost."""
+        await self.socket.repeat_one(rng)
 
     def hold_events(self) -> None:
         """Keep events back until `release_events`."""

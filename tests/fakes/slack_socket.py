@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,7 +19,8 @@ from aiohttp import WSMsgType, web
 
 from tests.fakes.slack_world import JSON, World
 
-Order = Literal["same", "reversed"]
+Order = Literal["same", "reversed"] | random.Random
+"""In which order events are sent that were kept back; a source of chance shuffles them."""
 MOST_CONNECTIONS = 10
 
 
@@ -75,6 +77,7 @@ class Socket:
     def __init__(self, world: World) -> None:
         self._world = world
         self._held: list[Delivery] | None = None
+        self._envelopes: dict[str, Delivery] = {}
         self.connections: list[Connection] = []
         self.hellos = 0
         self.deliveries: list[Delivery] = []
@@ -145,11 +148,10 @@ class Socket:
         except (ValueError, TypeError, KeyError):
             self._world.complaints.append("socket: a frame that is no acknowledgement")
             return
-        found = [delivery for delivery in self.deliveries if envelope_id in delivery.sent]
-        if not found:
+        delivery, payload = self._envelopes.get(envelope_id), frame.get("payload")
+        if delivery is None:
             self._world.complaints.append("socket: an acknowledgement of no envelope")
             return
-        delivery, payload = found[0], frame.get("payload")
         if payload is not None and delivery.kind == "events_api":
             self._world.complaints.append("socket: an event was answered with a payload")
         ack = Ack(envelope_id, time.monotonic() - delivery.sent[envelope_id], payload)
@@ -195,6 +197,7 @@ class Socket:
             envelope["retry_reason"] = "timeout" if delivery.attempt else ""
         delivery.connection = connection
         delivery.sent[envelope["envelope_id"]] = time.monotonic()
+        self._envelopes[envelope["envelope_id"]] = delivery
         try:
             await connection.ws.send_json(envelope)
         except ConnectionError:
@@ -208,8 +211,18 @@ class Socket:
     async def release(self, order: Order) -> None:
         """Send what was kept back."""
         held, self._held = self._held or [], None
-        for delivery in held if order == "same" else reversed(held):
+        if order == "reversed":
+            held.reverse()
+        elif isinstance(order, random.Random):
+            order.shuffle(held)
+        for delivery in held:
             await self._send(delivery)
+
+    async def repeat_one(self, rng: random.Random) -> None:
+        """Send one of the events again that were acknowledged."""
+        taken = [one for one in self.deliveries if one.acks and one.kind == "events_api"]
+        if taken:
+            await self._send(rng.choice(taken))
 
     async def disconnect(self, reason: str) -> None:
         """Ask the app to connect anew; after a mere warning events still come this way."""

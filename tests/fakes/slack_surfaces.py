@@ -11,6 +11,7 @@ from tests.fakes.slack_world import JSON, File, View
 
 methods = Methods()
 TRIGGER_SECONDS = 3.0
+LONGEST_ALT = 1000
 ASSISTANT = ("assistant:write", "chat:write")
 
 
@@ -110,7 +111,9 @@ def upload_url(call: Call) -> JSON:
     length = call.text("length")
     if not length.isdigit() or length == "0":
         raise invalid("length must be a number above 0")
-    file = File(call.world.id("F"), call.text("filename"), int(length))
+    if len(alt := call.text("alt_txt")) > LONGEST_ALT:
+        raise Refused("alt_txt_too_large")
+    file = File(call.world.id("F"), call.text("filename"), int(length), alt=alt)
     call.world.files[file.id] = file
     return {"upload_url": f"{call.world.base}/upload/v1/{file.id}", "file_id": file.id}
 

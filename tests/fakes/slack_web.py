@@ -60,12 +60,15 @@ class WebApi:
         self.failures: list[Failure] = []
         self.requests: list[Request] = []
         self.unknown_requests: list[str] = []
+        self.downloads: list[str] = []
 
     def add_routes(self, app: web.Application) -> None:
         """Serve all of it; the route that catches the rest comes last."""
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_post("/response/{team}/{number}", self._response)
         app.router.add_post("/upload/v1/{file}", self._upload)
+        app.router.add_get("/files-pri/{team}-{file}/{name}", self._download)
+        app.router.add_get("/login", self._login)
         app.router.add_route("*", "/{path:.*}", self._unknown)
 
     async def _api(self, request: web.Request) -> web.Response:
@@ -123,6 +126,20 @@ class WebApi:
         file.content = content
         self._world.news.tell()
         return web.Response(text=f"OK - {len(content)}")
+
+    async def _download(self, request: web.Request) -> web.Response:
+        """The content of a file; who may not see it is sent to the login page."""
+        self.downloads.append(request.match_info["file"])
+        file = self._world.files.get(request.match_info["file"])
+        allowed = request.headers.get("Authorization") == f"Bearer {self._bot_token}"
+        if not allowed or "files:read" not in self._world.scopes:
+            return web.Response(status=302, headers={"Location": "/login"})
+        if file is None or file.content is None:
+            return web.Response(status=404, text="not found")
+        return web.Response(body=file.content, content_type="application/octet-stream")
+
+    async def _login(self, request: web.Request) -> web.Response:
+        return web.Response(text="<html>Sign in</html>", content_type="text/html")
 
     async def _unknown(self, request: web.Request) -> web.Response:
         self.unknown_requests.append(f"{request.method} {request.path}")

@@ -29,8 +29,8 @@ SUBSCRIPTIONS = frozenset({
     "message.mpim", "reaction_added", "reaction_removed",
 })
 SCOPES = frozenset({
-    "app_mentions:read", "assistant:write", "chat:write", "commands", "files:write",
-    "reactions:read", "reactions:write", "team:read", "users:read",
+    "app_mentions:read", "assistant:write", "chat:write", "commands", "files:read",
+    "files:write", "reactions:read", "reactions:write", "team:read", "users:read",
     *(f"{kind}:{right}" for kind in PLURAL.values() for right in ("history", "read", "write")),
 })
 
@@ -154,6 +154,8 @@ class File:
     length: int
     content: bytes | None = None
     title: str = ""
+    alt: str = ""
+    """For those who do not see it."""
     shared: bool = False
 
 

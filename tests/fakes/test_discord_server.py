@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from io import BytesIO
@@ -15,6 +16,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from tests.fakes.discord_server import DiscordServer
+from tests.fakes.discord_world import Event, shuffled
 
 TOKEN = "secret-token"
 UP, DOWN = "👍", "👎"
@@ -372,6 +374,18 @@ async def test_events_come_late_reordered_and_twice_on_order(
     await server.say(place, ada, "four")
     await server.wait_for(lambda _: "four" in client.heard)
     assert client.heard == ["two", "one", "three", "three", "four"]
+
+
+def test_what_is_about_one_message_keeps_its_order_in_any_other() -> None:
+    events = [
+        Event(name, {"message_id": message}, None)
+        for name in ("give", "take", "give again") for message in ("1", "2", "3")
+    ]
+    mixed = shuffled(events, random.Random(0))
+    assert mixed != events
+    for message in ("1", "2", "3"):
+        told = [event.name for event in mixed if event.data["message_id"] == message]
+        assert told == ["give", "take", "give again"]
 
 
 async def test_failures_are_waited_for_and_an_answer_that_was_lost_is_not_said_twice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -254,6 +255,9 @@ async def test_events_come_twice_and_in_another_order_when_told_to(
     await server.release_events(order="reversed")
     await server.wait_for(lambda s: len(s.acks) == 4)
     assert [body["event"]["text"] for body in seen[2:]] == ["two", "one"]
+    await server.repeat_one(random.Random(0))
+    await server.wait_for(lambda s: len(s.acks) == 5)
+    assert seen[4] in seen[:4]
 
 
 @pytest.mark.usefixtures("socket")

@@ -85,7 +85,7 @@ async def test_one_author_who_has_not_agreed_keeps_an_exchange_out(
         with pytest.raises(NothingToLearn, match="has not agreed"):
             await here.loop.retrain()
         await here.store.set_consent("discord", "bob", True, datetime.now(UTC))
-        assert await here.loop.retrain() == "Run 1 starts now."
+        assert (await here.loop.retrain()).text == "Run 1 starts now."
 
 
 async def test_the_frozen_data_of_a_run_holds_only_what_people_gave(opened: Opener) -> None:

@@ -82,7 +82,7 @@ def stuck(
 async def test_a_run_goes_from_votes_to_a_version_that_answers(opened: Opener) -> None:
     async with opened() as here:
         await here.rate(16)
-        assert await here.loop.retrain() == "Run 1 starts now."
+        assert (await here.loop.retrain()).text == "Run 1 starts now."
         assert (await here.until("verdict")).text == "v0001: promote, as written"
         assert (await here.until("swapped")).adapter == "v0001"
         await here.until("finished")
@@ -140,8 +140,8 @@ async def test_requests_during_a_run_become_one_that_follows_it(opened: Opener) 
         await here.rate(16)
         await here.loop.retrain()
         await here.until("progress")
-        assert await here.loop.retrain() == "Run 2 follows run 1."
-        assert "Run 2 waits already" in await here.loop.retrain()
+        assert (await here.loop.retrain()).text == "Run 2 follows run 1."
+        assert "Run 2 waits already" in (await here.loop.retrain()).text
         assert (await here.loop.status()).queued
         assert await here.loop.cancel() == "Run 1 is being cancelled."
         assert (await here.until("cancelled")).run == 1

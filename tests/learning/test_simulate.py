@@ -18,7 +18,7 @@ from bot.config import Config, ConversationConfig
 from bot.conversation import Conversation
 from bot.engine.base import Delta, ModelInfo, Request, Score, ScoreItem
 from bot.errors import DataError, LearningError, NothingToLearn
-from bot.learning_port import LearningEvent, LearningStatus
+from bot.learning_port import Asked, LearningEvent, LearningStatus
 from bot.store import Store
 from bot.types import BASE, ChannelKey, Timings, Turn
 from learning.crowd import SHIPPED, Crowd, Rater, Trolls, load_rater, parse_trolls
@@ -340,14 +340,14 @@ class ScriptedLearning:
     async def status(self) -> LearningStatus:
         return LearningStatus(self.champion, self.votes)
 
-    async def retrain(self) -> str:
+    async def retrain(self) -> Asked:
         outcome = self.outcomes.pop(0)
         if outcome == "nothing":
             raise NothingToLearn("only 2 liked replies")
         self.tell("progress")
         if outcome == "failed":
             self.tell("failed", "the loss is not a number")
-            return ""
+            return Asked(1, "")
         now = datetime.now(UTC)
         if outcome == "promote":
             await self.store.add_adapter("v0001", None, "candidate", "toy", now, {})
@@ -355,7 +355,7 @@ class ScriptedLearning:
             self.champion = "v0001"
         await self.store.add_verdict("v0001", BASE, outcome, f"so {outcome}", [], now)
         self.tell("finished", adapter="v0001")
-        return ""
+        return Asked(1, "")
 
 
 @dataclass

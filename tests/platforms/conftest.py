@@ -62,12 +62,12 @@ async def running(
             raise error
 
 
-async def until(holds: Callable[[], Awaitable[object]]) -> None:
+async def until(holds: Callable[[], Awaitable[object]], seconds: float = 10) -> None:
     """Wait until something holds in the database, which tells nobody when it changes.
 
     Raises:
-        TimeoutError: it did not within ten seconds.
+        TimeoutError: it did not within so many seconds.
     """
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 -- there is no event to wait for
             await asyncio.sleep(0.01)

@@ -24,12 +24,13 @@ class Board:
         self.written.set()
 
 
-async def test_progress_passes_and_the_verdict_stays() -> None:
+async def test_progress_passes_the_verdict_stays_and_another_run_is_not_told_of() -> None:
     board = Board()
-    report = RunReport(board, interval=3600, limit=2000)
+    report = RunReport(1, board, interval=3600, limit=2000)
     following = asyncio.create_task(report.follow())
     report.hear(Notice("learning", "Run 1 has begun."))
     await board.written.wait()
+    report.hear(Notice("learning", "Run 2 has ended.", run=2, last=True))
     for step in range(50):
         report.hear(Notice("progress", "training v0001", step / 50))
     report.hear(Notice("verdict", "Promoted: all 9 checks passed."))
@@ -47,7 +48,7 @@ async def test_progress_passes_and_the_verdict_stays() -> None:
 
 async def test_progress_is_shown_as_a_bar() -> None:
     board = Board()
-    report = RunReport(board, interval=0, limit=2000)
+    report = RunReport(1, board, interval=0, limit=2000)
     following = asyncio.create_task(report.follow())
     report.hear(Notice("progress", "training v0001", 0.5))
     await board.written.wait()

@@ -110,8 +110,9 @@ async def test_a_verdict_comes_back_with_its_checks(store: Store) -> None:
     await add_adapter(store, "v0001", base="small")
     await add_adapter(store, "v0002", base="large")
     checks: list[dict[str, Any]] = [{"name": "auc", "value": 0.7, "passed": True}]
+    samples = [("Hello", "Hm.", "Hello!"), ("How are you?", "Well.", "Well, and you?")]
     for name in ("v0001", "v0002"):
-        await store.add_verdict(name, BASE, "promote", "It is better.", checks, NOW)
+        await store.add_verdict(name, BASE, "promote", "It is better.", checks, NOW, samples)
     expected = {
         "adapter": "v0001",
         "champion": BASE,
@@ -119,10 +120,32 @@ async def test_a_verdict_comes_back_with_its_checks(store: Store) -> None:
         "sentence": "It is better.",
         "checks": checks,
         "time": NOW,
+        "samples": samples,
     }
     assert await store.verdict("v0001") == expected
     assert await store.verdicts(base="small") == [expected]
     assert [verdict["adapter"] for verdict in await store.verdicts()] == ["v0001", "v0002"]
+
+
+async def test_wiping_samples_leaves_the_rest_of_those_verdicts_and_all_of_others(
+    store: Store,
+) -> None:
+    sample = [("Hello", "Hm.", "Hello!")]
+    pairs = [("v0001", BASE), ("v0002", "v0001"), ("v0003", BASE)]
+    for name, champion in pairs:
+        await store.add_verdict(name, champion, "reject", "It is worse.", [], NOW, sample)
+    before = await store.verdicts()
+    await store.wipe_samples({"v0001"})
+    assert await store.verdicts() == [
+        {**before[0], "samples": []}, {**before[1], "samples": []}, before[2],
+    ]  # fmt: skip
+
+
+async def test_the_run_that_made_a_version_is_known(store: Store) -> None:
+    run = await store.start_run("manual", {})
+    await store.add_adapter("v0001", run, "candidate", "b", NOW, {})
+    await add_adapter(store, "v0002")
+    assert [await store.run_of(name) for name in ("v0001", "v0002", "v0009")] == [run, None, None]
 
 
 async def test_events_come_newest_first_and_by_kind(store: Store) -> None:

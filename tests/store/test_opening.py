@@ -92,6 +92,19 @@ async def test_the_oldest_schema_is_brought_up_to_date_with_everything_in_it(
         assert await store.next_version() == "v0003"
 
 
+async def test_a_verdict_from_before_samples_were_kept_has_none(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(write_oldest(tmp_path))) as connection:
+        connection.execute(
+            "INSERT INTO verdicts (adapter, champion, outcome, sentence, time, checks)"
+            " VALUES ('v0001', 'base', 'reject', 'Rejected.', 0, '[]')"
+        )
+        connection.commit()
+    async with await Store.open(tmp_path) as store:
+        verdict = await store.verdict("v0001")
+        assert verdict is not None
+        assert (verdict["sentence"], verdict["samples"]) == ("Rejected.", [])
+
+
 def test_all_migrations_together_make_exactly_the_schema(tmp_path: Path) -> None:
     file = tmp_path / "rapport.db"
     migrate(file)
@@ -104,8 +117,9 @@ def test_all_migrations_together_make_exactly_the_schema(tmp_path: Path) -> None
     metadata.create_all(direct)
     direct.dispose()
     ours = [row for row in schema_of(file) if "alembic" not in row[0]]
-    assert [" ".join(str(row).split()) for row in ours] == [
-        " ".join(str(row).split()) for row in schema_of(tmp_path / "direct.db")
+    # An added column stands on the line of the one before it.
+    assert [str(sql).split() for _, sql in ours] == [
+        str(sql).split() for _, sql in schema_of(tmp_path / "direct.db")
     ]
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import aiohttp
 import discord
 import yarl
 from discord.gateway import DiscordWebSocket
@@ -26,10 +28,14 @@ from bot.people import CONSENT_QUESTION, People
 from bot.platforms.discord import incoming, outgoing
 from bot.platforms.discord.buttons import VoteButton, vote_view
 from bot.platforms.discord.reconcile import Place, Reconciliation
+from bot.platforms.discord.verdict import VerdictButton, Verdicts
 from bot.platforms.live import LiveReply, PostError
 from bot.platforms.reactions import Sign, Signs
+from bot.platforms.receipt import FACE, Receipt
 from bot.platforms.thumbs import Thumbs
-from bot.types import ChannelKey
+from bot.store.conversations import Spot
+from bot.turns import Turns
+from bot.types import ChannelKey, Message
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +55,9 @@ PERMISSIONS = discord.Permissions(309237763136)
 class RapportClient(discord.AutoShardedClient):
     """One connection to Discord, in as many shards as it wants."""
 
+    verdicts: Verdicts
+    """Where presses of the buttons below verdicts go; set before the login."""
+
     def __init__(self, config: Config, conversation: Conversation, people: People) -> None:
         super().__init__(
             intents=intents(config.discord.message_content),
@@ -59,14 +68,16 @@ class RapportClient(discord.AutoShardedClient):
         self.conversation = conversation
         self._thumbs = Thumbs(config.votes.up, config.votes.down)
         self._people = people
-        self.signs = Signs(conversation, self._ask_consent)
+        self.signs = Signs(conversation.ratings, self._ask_consent)
         self._reconciliation = Reconciliation(self, conversation, self._thumbs, self.signs)
         self._answers: set[asyncio.Task[None]] = set()
+        self._talking: list[ChannelKey] = []
+        self._taking = Turns()
         self._interrupted: list[Heard] = []
 
     async def setup_hook(self) -> None:
         """After the login, before the first connection."""
-        self.add_dynamic_items(VoteButton)
+        self.add_dynamic_items(VoteButton, VerdictButton)
         # Before anything new is heard, which waits for its answer just the same.
         self._interrupted = await self.conversation.unanswered(incoming.NAME)
         if self._config.discord.api_base:
@@ -89,7 +100,44 @@ class RapportClient(discord.AutoShardedClient):
             return
         if not incoming.is_addressed(message, self.user, self._config.discord):
             return
-        said = incoming.as_message(message, self.user)
+        async with self._taking.turn(message.id):
+            await self._take(message, self.user)
+
+    async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
+        """Somebody changed what they had said; it is not answered again."""
+        message, budget = event.message, self._config.discord.attachment_characters
+        # Previews and threads change a message as well, but not what was said in it.
+        if self.user is None or message.edited_at is None or not incoming.is_spoken(message):
+            return
+        spots = incoming.spots(event.guild_id, event.channel_id, event.message_id)
+        async with self._taking.turn(message.id):
+            try:
+                if await self.conversation.changes.on_record(spots):
+                    text = await incoming.with_files(message, self.user, budget)
+                    await self.conversation.changes.edited(spots, text)
+            except RapportError as error:
+                log.error("an edit could not be taken: %s", error)
+
+    async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
+        """Somebody deleted a message."""
+        await self._deleted(incoming.spots(event.guild_id, event.channel_id, event.message_id))
+
+    async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
+        """A moderator deleted many messages at once."""
+        await self._deleted([
+            spot for message in event.message_ids
+            for spot in incoming.spots(event.guild_id, event.channel_id, message)
+        ])
+
+    async def _deleted(self, spots: Sequence[Spot]) -> None:
+        try:
+            await self.conversation.changes.deleted(spots)
+        except RapportError as error:
+            log.error("a deletion could not be taken: %s", error)
+
+    async def _take(self, message: discord.Message, me: discord.ClientUser) -> None:
+        """Hear a message and let it be answered."""
+        said = incoming.as_message(message, me)
         # Asked before anything is done for them: a thread, or the reading of files.
         verdict = self.conversation.admission.check(said)
         if isinstance(verdict, Refused):
@@ -100,7 +148,7 @@ class RapportClient(discord.AutoShardedClient):
         budget = self._config.discord.attachment_characters
         try:
             channel, key = await self._place(message)
-            text = await incoming.with_files(said.text, message, self.user, budget)
+            text = await incoming.with_files(message, me, budget)
             heard = await self.conversation.hear(replace(said, channel=key, text=text))
         except (RapportError, discord.HTTPException) as error:
             log.error("a message could not be taken: %s", error)
@@ -119,7 +167,7 @@ class RapportClient(discord.AutoShardedClient):
     async def on_raw_reaction_clear(self, event: discord.RawReactionClearEvent) -> None:
         """A moderator took all signs away."""
         key = incoming.channel_key(event.guild_id, event.channel_id)
-        await self._reconciliation.cleared(key, str(event.message_id), None)
+        self.signs.clear(key, str(event.message_id), 0)
 
     async def on_raw_reaction_clear_emoji(
         self, event: discord.RawReactionClearEmojiEvent
@@ -127,7 +175,7 @@ class RapportClient(discord.AutoShardedClient):
         """A moderator took one kind of sign away."""
         key = incoming.channel_key(event.guild_id, event.channel_id)
         if value := self._thumbs.value(event.emoji.name):
-            await self._reconciliation.cleared(key, str(event.message_id), value)
+            self.signs.clear(key, str(event.message_id), value)
 
     def _sign(self, event: discord.RawReactionActionEvent, *, withdrawn: bool) -> None:
         value = self._thumbs.value(event.emoji.name)
@@ -199,18 +247,38 @@ class RapportClient(discord.AutoShardedClient):
     def _start_answer(
         self, heard: Heard, channel: discord.abc.Messageable, question: discord.Message | None
     ) -> None:
-        task = asyncio.create_task(self._answer(heard, channel, question))
+        receipt = self._receipt(heard, question)
+        self._talking.append(heard.message.channel)
+        task = asyncio.create_task(self._answer(heard, channel, question, receipt))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 
+    def _receipt(self, heard: Heard, question: discord.Message | None) -> Receipt | None:
+        """The sign under a question that waits behind another; what is refused does not wait."""
+        waits = heard.message.channel in self._talking and not heard.refusal
+        me = self.user
+        if question is None or me is None or not (waits and self._config.discord.receipt):
+            return None
+        return Receipt(
+            lambda: question.add_reaction(FACE), lambda: question.remove_reaction(FACE, me),
+            (discord.DiscordException, aiohttp.ClientError, OSError),
+        )
+
     async def _answer(
-        self, heard: Heard, channel: discord.abc.Messageable, question: discord.Message | None
+        self, heard: Heard, channel: discord.abc.Messageable, question: discord.Message | None,
+        receipt: Receipt | None,
     ) -> None:
         key = heard.message.channel
         poster = outgoing.Reply(channel, question, ping=self._config.discord.ping)
+
+        def posted(message: str) -> None:
+            self.signs.growing(key, message)
+            if receipt is not None:
+                receipt.over()
+
         live = LiveReply(
             poster, limit=outgoing.LIMIT, interval=self._config.discord.edit_seconds,
-            posted=lambda platform_id: self.signs.growing(key, platform_id),
+            posted=posted,
         )
         try:
             async with AsyncExitStack() as stack:
@@ -232,20 +300,34 @@ class RapportClient(discord.AutoShardedClient):
             log.error("an answer failed: %s", error)
         finally:
             self.signs.grown(key, live.ids)
+            self._talking.remove(key)
+            if receipt is not None:
+                await receipt.close()
 
     async def _answer_interrupted(self) -> None:
         """Answer what was heard before a restart and is still fresh."""
         now = discord.utils.utcnow()
         interrupted, self._interrupted = self._interrupted, []
         for heard in interrupted:
-            if (now - heard.message.time).total_seconds() > TOO_OLD:
-                await self.conversation.give_up(heard)
-                continue
-            channel = await self._reconciliation.channel(heard.message.channel)
-            if channel is None:
+            channel = None
+            if (now - heard.message.time).total_seconds() <= TOO_OLD:
+                channel = await self._reconciliation.channel(heard.message.channel)
+            if channel is None or not await self._permitted(heard.message, channel):
                 await self.conversation.give_up(heard)
                 continue
             self._start_answer(heard, channel, None)
+
+    async def _permitted(self, said: Message, place: Place) -> bool:
+        """Whether a message on record may still be answered, as things stand now."""
+        roles, known = self._config.permissions.roles, True
+        given: tuple[str, ...] = ()
+        if not isinstance(place, discord.DMChannel) and (roles.allowed_ids or roles.blocked_ids):
+            try:
+                given = incoming.roles_of(await place.guild.fetch_member(int(said.author)))
+            except discord.HTTPException:
+                known = False  # gone from the server, or nobody can tell
+        within = (str(place.id), *incoming.within(place))
+        return known and self.conversation.permitted(replace(said, roles=given, within=within))
 
     async def close(self) -> None:
         """Let answers that are being made end as they are, keep every vote, disconnect."""

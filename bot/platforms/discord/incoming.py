@@ -8,11 +8,12 @@ is admission's to say. Nothing here answers or stores.
 from __future__ import annotations
 
 import logging
-from pathlib import PurePath
 
 import discord
 
 from bot.config import DiscordConfig
+from bot.platforms import attachments
+from bot.store.conversations import Spot
 from bot.types import ChannelKey, Message
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,6 @@ log = logging.getLogger(__name__)
 NAME = "discord"
 DIRECT = "direct"
 """The guild of direct messages."""
-_TEXT_TYPES = ("text/", "application/json", "application/xml", "application/toml")
-_TEXT_ENDS = {".txt", ".md", ".log", ".py", ".json", ".toml", ".yaml", ".yml", ".csv", ".ini"}
 _SPOKEN = (discord.MessageType.default, discord.MessageType.reply)
 
 
@@ -33,6 +32,15 @@ def channel_key(guild_id: int | None, channel_id: int) -> ChannelKey:
 def key_of(message: discord.Message) -> ChannelKey:
     """The channel that a message stands in."""
     return channel_key(message.guild.id if message.guild else None, message.channel.id)
+
+
+def spots(guild_id: int | None, channel_id: int, message_id: int) -> tuple[Spot, ...]:
+    """Where a message may be on record: its channel, or the thread that was opened for it.
+
+    Such a thread has the id of the message that it began with.
+    """
+    places = (channel_id,) if guild_id is None else (channel_id, message_id)
+    return tuple((channel_key(guild_id, place), str(message_id)) for place in places)
 
 
 def is_spoken(message: discord.Message) -> bool:
@@ -89,9 +97,8 @@ def is_private(message: discord.Message) -> bool:
 
 def as_message(message: discord.Message, me: discord.ClientUser) -> Message:
     """A Discord message as Rapport's own; attached files are only named."""
-    names = (f"[attached file {file.filename}]" for file in message.attachments)
+    names = (attachments.shown(file.filename) for file in message.attachments)
     member = message.author
-    roles = member.roles if isinstance(member, discord.Member) else []
     return Message(
         channel=key_of(message),
         author=str(member.id),
@@ -100,9 +107,15 @@ def as_message(message: discord.Message, me: discord.ClientUser) -> Message:
         time=message.created_at,
         author_name=member.display_name,
         private=is_private(message),
-        roles=tuple(str(role.id) for role in roles),
+        roles=roles_of(member),
         within=(str(message.channel.id), *within(message.channel)),
     )
+
+
+def roles_of(person: discord.abc.User) -> tuple[str, ...]:
+    """The ids of the roles that somebody has where they were met."""
+    roles = person.roles if isinstance(person, discord.Member) else []
+    return tuple(str(role.id) for role in roles)
 
 
 def spoken_text(message: discord.Message, me: discord.ClientUser) -> str:
@@ -118,35 +131,21 @@ def spoken_text(message: discord.Message, me: discord.ClientUser) -> str:
     return text.strip()
 
 
-async def with_files(
-    text: str, message: discord.Message, me: discord.ClientUser, budget: int
-) -> str:
+async def with_files(message: discord.Message, me: discord.ClientUser, budget: int) -> str:
     """What was said, with the text files in it as far as the budget goes, in characters."""
-    if not message.attachments:
-        return text
     parts = [spoken_text(message, me)]
     for file in message.attachments:
-        content = ""
-        if budget > 0 and _is_text(file):
-            content = await _content(file, budget)
-            budget -= len(content)
-        note = f":\n{content}" if content else ""
-        parts.append(f"[attached file {file.filename}{note}]")
+        content = await _content(file, budget)
+        budget -= len(content)
+        parts.append(attachments.shown(file.filename, content))
     return "\n".join(parts).strip()
 
 
-def _is_text(file: discord.Attachment) -> bool:
-    kind = file.content_type or ""
-    return kind.startswith(_TEXT_TYPES) or PurePath(file.filename).suffix.lower() in _TEXT_ENDS
-
-
 async def _content(file: discord.Attachment, budget: int) -> str:
-    if file.size > 4 * budget + 65536:
-        return ""  # not worth fetching: its beginning would say little of it
+    if not attachments.is_readable(file.filename, file.content_type or "", file.size, budget):
+        return ""
     try:
-        data = await file.read()
+        return attachments.excerpt(await file.read(), budget)
     except discord.DiscordException as error:
         log.warning("an attachment could not be read: %s", type(error).__name__)
         return ""
-    text = data.decode("utf-8", "replace")
-    return text if len(text) <= budget else f"{text[:budget]} […]"

@@ -6,12 +6,15 @@ says so. What Discord refuses becomes a `PostError` that names the switch to tur
 
 from __future__ import annotations
 
+import aiohttp
 import discord
 
 from bot.platforms.live import PostError
 
 LIMIT = 2000
 """Characters of a message."""
+FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
+"""How a request may end: refused by Discord, or lost on the way."""
 _EDIT_TOO_OLD = 30046
 
 SILENT = discord.AllowedMentions.none()
@@ -44,7 +47,7 @@ class Reply:
                     everyone=False, roles=False, users=False, replied_user=self._ping and first
                 ),
             )
-        except discord.HTTPException as error:
+        except FAILURES as error:
             raise refused(error, self._channel) from error
         self._posted[str(message.id)] = message
         return str(message.id)
@@ -53,8 +56,8 @@ class Reply:
         """Replace what one of the messages says."""
         try:
             await self._posted[platform_id].edit(content=text, allowed_mentions=SILENT)
-        except discord.HTTPException as error:
-            if error.code != _EDIT_TOO_OLD:
+        except FAILURES as error:
+            if getattr(error, "code", 0) != _EDIT_TOO_OLD:
                 raise refused(error, self._channel) from error
 
     async def offer(self, view: discord.ui.View) -> None:
@@ -64,7 +67,7 @@ class Reply:
         last = list(self._posted.values())[-1]
         try:
             await last.edit(view=view)
-        except discord.HTTPException as error:
+        except FAILURES as error:
             raise refused(error, self._channel) from error
 
     def _nonce(self) -> int | None:
@@ -73,8 +76,10 @@ class Reply:
         return (self._question.id + len(self._posted)) & (2**63 - 1)
 
 
-def refused(error: discord.HTTPException, channel: object) -> PostError:
+def refused(error: Exception, channel: object) -> PostError:
     """What a refusal of Discord means for those who look after the server."""
+    if not isinstance(error, discord.HTTPException):
+        return PostError(f"Discord cannot be reached ({type(error).__name__})")
     name = f"#{getattr(channel, 'name', 'a direct message')}"
     if isinstance(error, discord.Forbidden):
         thread = isinstance(channel, discord.Thread)

@@ -76,11 +76,12 @@ class DiscordPlatform:
     def notice(self, notice: Notice) -> None:
         """Shown where a run was asked for; nothing is posted unasked."""
         if self._slash is not None:
-            self._slash.hear(notice)
+            self._slash.reports.hear(notice)
 
     async def _session(self) -> None:
         client = RapportClient(self._config, self._conversation, self._people)
         self._slash = slash = Slash(client, self._commands, lambda: self._operators(client))
+        client.verdicts = slash.verdicts
         try:
             async with client:
                 await client.login(self._token)
@@ -100,6 +101,8 @@ class DiscordPlatform:
                 "the bot may not read messages yet: switch on Message Content Intent at "
                 f"{PORTAL} (your application, Bot), or set discord.message_content = false"
             ) from error
+        finally:
+            await slash.reports.close()
 
     async def _operators(self, client: RapportClient) -> frozenset[str]:
         """The configured ids, or where there are none the owners of the application."""

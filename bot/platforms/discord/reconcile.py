@@ -2,20 +2,22 @@
 
 Discord repeats no reaction after a connection that could not be resumed. The replies of the
 last day are then looked at again: signs that stand there and are no votes become votes, and
-votes whose sign has gone are withdrawn. The same comparison serves when a moderator clears
-signs, which Discord tells without saying whose they were.
+votes whose sign has gone are withdrawn.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
+from functools import partial
+from itertools import chain, groupby
 
 import discord
 
 from bot.conversation import Conversation
 from bot.platforms.discord.incoming import DIRECT, NAME
-from bot.platforms.reactions import Sign, Signs
+from bot.platforms.reactions import Signs
 from bot.platforms.thumbs import Thumbs
 from bot.types import ChannelKey, VoteValue
 
@@ -45,25 +47,20 @@ class Reconciliation:
         """
         places: dict[ChannelKey, Place] = {}
         since = discord.utils.utcnow() - SPAN
-        for posted in await self._conversation.ratings.posted_since(NAME, since, MOST):
-            channel = places.get(posted.channel) or await self.channel(posted.channel)
+        posted = await self._conversation.ratings.posted_since(NAME, since, MOST)
+        for (exchange, key), parts in groupby(posted, lambda one: (one.exchange_id, one.channel)):
+            channel = places.get(key) or await self.channel(key)
             if channel is None:
                 continue
-            places[posted.channel] = channel
+            places[key] = channel
+            messages = [part.platform_id for part in parts]
             try:
-                message = await channel.fetch_message(int(posted.platform_id))
-                standing = await self._standing(message)
+                await self._signs.compare(
+                    key, messages, partial(self._standing, channel, messages)
+                )
             except discord.HTTPException as error:
-                log.debug("reply %s is not looked at again: %s", posted.exchange_id, error)
-                continue
-            await self._signs.compare(posted.channel, posted.platform_id, standing)
+                log.debug("reply %s is not looked at again: %s", exchange, error)
         return list(places.values())
-
-    async def cleared(self, channel: ChannelKey, message: str, value: VoteValue | None) -> None:
-        """Withdraw the votes whose signs a moderator cleared; None clears both kinds."""
-        for vote in await self._conversation.ratings.standing(channel, message):
-            if vote.source == "reaction" and value in (None, vote.value):
-                self._signs.take(Sign(channel, message, vote.rater, vote.value, withdrawn=True))
 
     async def channel(self, key: ChannelKey) -> Place | None:
         """The channel of a key, or None where it has gone or is hidden."""
@@ -81,10 +78,13 @@ class Reconciliation:
             return channel
         return None
 
-    async def _standing(self, message: discord.Message) -> dict[str, set[VoteValue]]:
-        """Who gave which signs."""
+    async def _standing(
+        self, channel: Place, messages: Iterable[str]
+    ) -> dict[str, set[VoteValue]]:
+        """Who gave which signs under a reply."""
         standing: dict[str, set[VoteValue]] = {}
-        for reaction in message.reactions:
+        shown = [await channel.fetch_message(int(message)) for message in messages]
+        for reaction in chain.from_iterable(message.reactions for message in shown):
             emoji = reaction.emoji
             name = emoji if isinstance(emoji, str) else emoji.name
             value = self._thumbs.value(name)

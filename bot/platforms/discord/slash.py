@@ -7,7 +7,6 @@ looked up when a command is given, because what Discord shows in its menus is a 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import json
@@ -18,17 +17,13 @@ import discord
 from discord import app_commands
 
 from bot.commands import Asker, Command, Commands
-from bot.platforms.base import Notice
 from bot.platforms.discord import incoming, outgoing
-from bot.platforms.live import PostError
+from bot.platforms.discord.verdict import Verdicts
 from bot.platforms.markdown import as_markdown
-from bot.platforms.run_report import RunReport
+from bot.platforms.run_report import Reports
 from bot.platforms.text import pieces
 
 log = logging.getLogger(__name__)
-
-REPORT_SECONDS = 4.0
-"""Between two edits of the message that follows a run."""
 
 Operators = Callable[[], Awaitable[frozenset[str]]]
 """Who owns the bot, as Discord's ids."""
@@ -50,6 +45,13 @@ LESSONS = {
     "pause": "Start no runs until you resume",
     "resume": "Let runs start again",
 }
+VERSIONED = {
+    "try": "Let this channel talk with a version; `none` ends it",
+    "rollback": "Serve the version before this one, or another one, again",
+    "report": "A verdict with its checks, replies and curves; usually the newest",
+    "approve": "Let a version serve that waits for approval",
+    "veto": "Turn a version away that waits for approval",
+}
 PRIVATE = {"help", "status", "why", "up", "down", "undo", "learn", "mydata"}
 """Commands whose answer only the asker sees."""
 
@@ -63,7 +65,8 @@ class Slash:
         self._client = client
         self._commands = commands
         self._operators = operators
-        self._reports: dict[RunReport, asyncio.Task[None]] = {}
+        self.reports = Reports(outgoing.LIMIT)
+        self.verdicts = Verdicts(commands, self._asker)
         self.tree = app_commands.CommandTree(client)
         for name, summary in PLAIN.items():
             self.tree.add_command(self._simple(name, name, summary))
@@ -130,17 +133,14 @@ class Slash:
         )
         for name, summary in LESSONS.items():
             group.add_command(self._simple(name, f"learn {name}", summary))
-        for name, summary, usual in (
-            ("try", "Let this channel talk with a version; `none` ends it", None),
-            ("rollback", "Serve the version before this one, or another one, again", ""),
-        ):
-            group.add_command(self._versioned(name, summary, usual))
+        for name, summary in VERSIONED.items():
+            group.add_command(self._versioned(name, summary))
         return group
 
     def _versioned(
-        self, name: str, summary: str, usual: str | None
+        self, name: str, summary: str
     ) -> app_commands.Command[app_commands.Group, ..., None]:
-        async def callback(interaction: discord.Interaction, version: str = usual or "") -> None:
+        async def callback(interaction: discord.Interaction, version: str = "") -> None:
             await self._run(interaction, Command("learn", f"{name} {version}".strip()))
 
         described = app_commands.describe(version="Such as v3")(callback)
@@ -162,9 +162,14 @@ class Slash:
     async def _run(self, interaction: discord.Interaction, command: Command) -> None:
         hidden = command.name in PRIVATE
         await interaction.response.defer(ephemeral=hidden, thinking=True)
-        answer = await self._commands.run(command, await self._asker(interaction))
-        if answer.learning and isinstance(interaction.channel, discord.abc.Messageable):
-            self._follow(interaction.channel)
+        asker = await self._asker(interaction)
+        answer = await self._commands.run(command, asker)
+        channel = interaction.channel
+        if answer.run is not None and isinstance(channel, discord.abc.Messageable):
+            self._follow(answer.run, channel, asker)
+        if answer.report is not None:
+            await self.verdicts.answer(interaction, answer.report)
+            return
         for text in pieces(as_markdown(answer) or "Done.", outgoing.LIMIT):
             await interaction.followup.send(
                 text, ephemeral=hidden, allowed_mentions=outgoing.SILENT
@@ -174,26 +179,12 @@ class Slash:
             file = discord.File(io.BytesIO(content.encode()), filename=name)
             await interaction.followup.send(file=file, ephemeral=True)
 
-    def hear(self, notice: Notice) -> None:
-        """Let those who asked for a run see what comes of it."""
-        for report in list(self._reports):
-            report.hear(notice)
-
-    def _follow(self, channel: discord.abc.Messageable) -> None:
-        """Tell in a channel how the run that was asked for there goes."""
-        report = RunReport(
-            outgoing.Reply(channel, None, ping=False), interval=REPORT_SECONDS,
-            limit=outgoing.LIMIT,
+    def _follow(self, run: int, channel: discord.abc.Messageable, asker: Asker) -> None:
+        """Tell in a channel how the run that was asked for there goes, and its verdict."""
+        self.reports.follow(
+            run, outgoing.Reply(channel, None, ping=False),
+            lambda version: self.verdicts.show(channel, version, asker),
         )
-        self._reports[report] = asyncio.create_task(self._reported(report))
-
-    async def _reported(self, report: RunReport) -> None:
-        try:
-            await report.follow()
-        except PostError as error:
-            log.warning("the report of a run is not shown: %s", error)
-        finally:
-            del self._reports[report]
 
     async def _asker(self, interaction: discord.Interaction) -> Asker:
         person = str(interaction.user.id)

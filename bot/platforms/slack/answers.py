@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from slack_sdk.web.async_client import AsyncWebClient
@@ -17,6 +18,7 @@ from bot.conversation import Conversation, Heard
 from bot.errors import RapportError
 from bot.platforms.live import LiveReply, PostError
 from bot.platforms.reactions import Signs
+from bot.platforms.receipt import Receipt
 from bot.platforms.slack import incoming, outgoing
 from bot.platforms.slack.background import Background
 from bot.platforms.slack.places import Places
@@ -24,6 +26,8 @@ from bot.types import ChannelKey
 
 log = logging.getLogger(__name__)
 
+EYES = "eyes"
+"""What Slack calls 👀."""
 TOO_OLD = 15 * 60
 """Seconds after which a question that was interrupted by a restart is not answered."""
 
@@ -49,24 +53,44 @@ class Answers:
 
     def start(self, heard: Heard) -> None:
         """Answer, beside everything else; answers of a conversation keep this order."""
+        receipt = self._receipt(heard)
         self._talking.append(heard.message.channel)
-        self._background.start(self._answer(heard))
+        self._background.start(self._answer(heard, receipt))
 
     async def resume(self) -> None:
-        """Answer what was heard before a restart, unless that is too long ago."""
+        """Answer what was heard before a restart, where that is not long ago and still allowed."""
         now = datetime.now(UTC)
         for heard in await self._conversation.unanswered(incoming.NAME):
-            if (now - heard.message.time).total_seconds() > TOO_OLD:
+            channel, _ = incoming.place_of(heard.message.channel)
+            old = (now - heard.message.time).total_seconds() > TOO_OLD
+            if old or not self._conversation.permitted(replace(heard.message, within=(channel,))):
                 await self._conversation.give_up(heard)
             else:
                 self.start(heard)
 
-    async def _answer(self, heard: Heard) -> None:
+    def _receipt(self, heard: Heard) -> Receipt | None:
+        """The sign under a question that waits behind another; what is refused does not wait."""
+        key, message, client = heard.message.channel, heard.message.platform_id, self._client
+        if not self._config.receipt or not self.talking(key) or heard.refusal:
+            return None
+        channel, _ = incoming.place_of(key)
+        return Receipt(
+            lambda: client.reactions_add(channel=channel, timestamp=message, name=EYES),
+            lambda: client.reactions_remove(channel=channel, timestamp=message, name=EYES),
+            outgoing.FAILURES,
+        )
+
+    async def _answer(self, heard: Heard, receipt: Receipt | None) -> None:
         key = heard.message.channel
         poster = outgoing.Reply(self._client, *incoming.place_of(key))
+
+        def posted(message: str) -> None:
+            self._posted(key, message)
+            if receipt is not None:
+                receipt.over()
+
         live = LiveReply(
-            poster, limit=outgoing.LIMIT, interval=self._config.edit_seconds,
-            posted=lambda message: self._posted(key, message),
+            poster, limit=outgoing.LIMIT, interval=self._config.edit_seconds, posted=posted
         )
         try:
             if not heard.refusal:
@@ -85,6 +109,8 @@ class Answers:
             poster.close()
             self._signs.grown(key, live.ids)
             self._talking.remove(key)
+            if receipt is not None:
+                await receipt.close()
 
     def _posted(self, key: ChannelKey, message: str) -> None:
         self._places.posted(key, message)

@@ -8,28 +8,24 @@ answer is shown to the asker alone. Slack takes no commands in threads, so a com
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.commands import HELP, Answer, Asker, Command, Commands, parse
+from bot.commands import Answer, Asker, Command, Commands, parse
 from bot.conversation import Conversation
-from bot.platforms.markdown import as_markdown
-from bot.platforms.slack import incoming
+from bot.platforms.run_report import Reports
+from bot.platforms.slack import incoming, verdict
 from bot.platforms.slack.manifest import COMMAND
 from bot.platforms.slack.members import Members
 from bot.platforms.slack.mrkdwn import sections, summary
-from bot.platforms.slack.outgoing import FAILURES, LIMIT, why
+from bot.platforms.slack.outgoing import FAILURES, LIMIT, Reply, Respond, why
+from bot.platforms.slack.wording import shown
 from bot.platforms.text import pieces
 from bot.types import ChannelKey
 
 log = logging.getLogger(__name__)
-
-Respond = Callable[..., Awaitable[Any]]
-"""Sends something to the person who gave the command."""
 
 MOST_RESPONSES = 5
 """How often Slack lets a command be answered."""
@@ -38,16 +34,14 @@ ABOUT_REPLIES = {"up", "down", "undo", "why", "reset", "try"}
 SPAN, NEWEST = timedelta(days=30), 500
 """How far back the newest thread of a channel is looked for: time, and replies."""
 
-_NAMES = "|".join(sorted({line.usage.split()[0].lstrip("/") for line in HELP}))
-_SLASH = re.compile(rf"(?<![\w/.])/({_NAMES})\b")
-
 
 class SlashCommands:
     """The command of one workspace."""
 
     def __init__(
         self, client: AsyncWebClient, team: str, operators: tuple[str, ...], members: Members,
-        conversation: Conversation, commands: Commands,
+        conversation: Conversation, commands: Commands, reports: Reports,
+        verdicts: verdict.Verdicts,
     ) -> None:
         self._client = client
         self._team = team
@@ -55,26 +49,40 @@ class SlashCommands:
         self._members = members
         self._conversation = conversation
         self._commands = commands
+        self._reports = reports
+        self._verdicts = verdicts
 
     async def run(self, body: dict[str, Any], respond: Respond) -> None:
         """Do a command, and tell the asker alone what came of it."""
         command = understood(body.get("text") or "")
         channel = body["channel_id"]
         key = await self._meant(channel, command)
-        answer = await self._commands.run(command, await self.asker(key, body["user_id"]))
+        asker = await self.asker(key, body["user_id"])
+        answer = await self._commands.run(command, asker)
+        if answer.run is not None:
+            self._reports.follow(
+                answer.run, Reply(self._client, channel, None),
+                lambda version: self._verdicts.show(channel, version, asker),
+            )
+        try:
+            await self._tell(answer, respond)
+        except FAILURES as error:
+            log.error("the answer to %s is lost: %s", COMMAND, why(error))
+            return
+        if answer.file is not None:
+            await self._send(body["user_id"], *answer.file)
+
+    async def _tell(self, answer: Answer, respond: Respond) -> None:
+        if answer.report is not None:
+            blocks = verdict.blocks(answer.report)
+            text = summary(answer.report.sentence)
+            await respond(text=text, blocks=blocks, response_type="ephemeral")
+            return
         texts = pieces(shown(answer) or "Done.", LIMIT)
         for place, text in enumerate(texts[:MOST_RESPONSES], start=1):
             if place == MOST_RESPONSES < len(texts):
                 text = f"{pieces(text, LIMIT - 50)[0]}\n\n[… and more than Slack lets me say]"
-            try:
-                await respond(
-                    text=summary(text), blocks=sections(text), response_type="ephemeral"
-                )
-            except FAILURES as error:
-                log.error("the answer to %s is lost: %s", COMMAND, why(error))
-                return
-        if answer.file is not None:
-            await self._send(body["user_id"], *answer.file)
+            await respond(text=summary(text), blocks=sections(text), response_type="ephemeral")
 
     async def _send(self, person: str, name: str, content: str) -> None:
         """Hand somebody a file, in private."""
@@ -113,13 +121,3 @@ class SlashCommands:
 def understood(text: str) -> Command:
     """The command that was written after ``/rapport``; nothing asks for help."""
     return parse(f"/{text.strip().lstrip('/')}") or Command("help")
-
-
-def shown(answer: Answer) -> str:
-    """An answer as Markdown, with every command as it is given on Slack."""
-    return as_given(as_markdown(answer))
-
-
-def as_given(text: str) -> str:
-    """A text with every command in it as it is given on Slack."""
-    return _SLASH.sub(rf"{COMMAND} \1", text)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from bot.commands import Answer
-from bot.platforms.slack.commands import shown
 from bot.platforms.slack.manifest import COMMAND, NAME
 from bot.platforms.slack.mrkdwn import sections
+from bot.platforms.slack.wording import shown
 
 WELCOME = f"""# {NAME}
 Write me a message here, or mention me in a channel. React to what I say with 👍 or 👎: \

@@ -8,11 +8,12 @@ whether the person may be answered is admission's to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from bot.config import SlackConfig
+from bot.store.conversations import Spot
 from bot.types import ChannelKey, Message
 
 NAME = "slack"
@@ -50,6 +51,13 @@ def key_of(event: Event, team: str, config: SlackConfig) -> ChannelKey:
     return channel_key(team, channel, thread or (event["ts"] if opens else None))
 
 
+def spots(channel: str, message: Mapping[str, Any], team: str) -> tuple[Spot, ...]:
+    """Where a message may be on record: in its thread, or in one of its own or the channel."""
+    ts, thread = message["ts"], thread_of(message)
+    places = (thread,) if thread else (ts, None)
+    return tuple((channel_key(team, channel, place), ts) for place in places)
+
+
 def is_direct(channel: str) -> bool:
     """Whether a conversation is one with the bot alone."""
     return channel.startswith("D")
@@ -64,27 +72,53 @@ def is_spoken(event: Event) -> bool:
     )
 
 
+def edited(event: Event) -> Event | None:
+    """The message whose words a person has changed by what this event tells."""
+    message = event.get("message") or {}
+    if event.get("subtype") != "message_changed" or not is_spoken(message):
+        return None
+    # Previews and replies change a message as well, but not what was said in it.
+    return {**message, "channel": event["channel"]} if message.get("edited") else None
+
+
+def deleted(event: Event) -> Mapping[str, Any] | None:
+    """The message that was deleted by what this event tells.
+
+    One that began a thread is not taken away: another stands in its place.
+    """
+    before = event.get("previous_message") or {}
+    if event.get("subtype") == "message_deleted":
+        return {**before, "ts": event["deleted_ts"]}
+    left = event.get("message") or {}
+    if event.get("subtype") == "message_changed" and left.get("subtype") == "tombstone":
+        return {**before, "ts": left["ts"]}
+    return None
+
+
 def mentioned(event: Event) -> set[str]:
     """The ids of the people whom a message mentions."""
     return set(_PERSON.findall(event.get("text") or ""))
 
 
 def as_message(
-    event: Event, key: ChannelKey, me: str, names: Mapping[str, str], *, private: bool
+    event: Event, key: ChannelKey, text: str, names: Mapping[str, str], *, private: bool
 ) -> Message:
-    """A Slack message as Rapport's own, to be answered in `key`."""
-    text = spoken_text(event.get("text") or "", me, names)
-    files = "".join(f"\n[attached file {file.get('name', '')}]" for file in event.get("files", ()))
+    """A Slack message that says `text`, as Rapport's own, to be answered in `key`."""
     return Message(
         channel=key,
         author=event["user"],
-        text=f"{text}{files}".strip(),
+        text=text,
         platform_id=event["ts"],
         time=datetime.fromtimestamp(float(event["ts"]), UTC),
         author_name=names.get(event["user"], ""),
         private=private,
         within=(event["channel"],),
     )
+
+
+def whole_text(event: Event, me: str, names: Mapping[str, str], files: Sequence[str]) -> str:
+    """What was said, with the files as they are to stand below it."""
+    return "\n".join([spoken_text(event.get("text") or "", me, names), *files]).strip()
 
 
 def spoken_text(text: str, me: str, names: Mapping[str, str]) -> str:

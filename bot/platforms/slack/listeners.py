@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slack_bolt.app.async_app import AsyncApp
@@ -22,19 +22,24 @@ from bot.config import Config
 from bot.conversation import Conversation
 from bot.errors import RapportError
 from bot.people import CONSENT_QUESTION, People
+from bot.platforms.base import Notice
 from bot.platforms.reactions import Sign, Signs
-from bot.platforms.slack import incoming
+from bot.platforms.run_report import Reports
+from bot.platforms.slack import incoming, verdict
 from bot.platforms.slack.answers import Answers
 from bot.platforms.slack.background import Background
-from bot.platforms.slack.commands import Respond, SlashCommands, as_given
+from bot.platforms.slack.commands import SlashCommands
 from bot.platforms.slack.feedback import ACTION, pressed
+from bot.platforms.slack.files import Files
 from bot.platforms.slack.home import home
 from bot.platforms.slack.manifest import COMMAND, listened
 from bot.platforms.slack.members import Members
-from bot.platforms.slack.outgoing import FAILURES, why
+from bot.platforms.slack.outgoing import FAILURES, LIMIT, Respond, why
 from bot.platforms.slack.places import Places
 from bot.platforms.slack.reconcile import Reconciliation
+from bot.platforms.slack.wording import as_given
 from bot.platforms.thumbs import Thumbs
+from bot.turns import Turns
 from bot.types import ChannelKey
 
 log = logging.getLogger(__name__)
@@ -89,16 +94,20 @@ class Listeners:
         self._commands = commands
         self._thumbs = Thumbs(config.votes.up, config.votes.down)
         self._recent = Recent()
+        self._taking = Turns()
+        self._files = Files(client, config.slack.attachment_characters)
         self._members = Members(client)
         self._places = Places(client, me.team)
         self._background = Background()
-        self._signs = Signs(conversation, self._signed)
+        self._signs = Signs(conversation.ratings, self._signed)
         self._answers = Answers(
             client, config.slack, conversation, self._places, self._signs, self._background
         )
+        self._reports = Reports(LIMIT)
+        self._verdicts = verdict.Verdicts(client, commands, self._members)
         self._slash = SlashCommands(
             client, me.team, config.permissions.users.admin_ids, self._members, conversation,
-            commands,
+            commands, self._reports, self._verdicts,
         )
 
     def register(self, app: AsyncApp) -> None:
@@ -112,6 +121,7 @@ class Listeners:
             app.event(event)(act[event])
         app.command(COMMAND)(self._commanded)
         app.action(ACTION)(self._pressed)
+        app.action(verdict.ACTION)(self._judged)
         app.error(self._failed)
 
     async def resume(self) -> None:
@@ -123,14 +133,26 @@ class Listeners:
         )
         self._background.start(reconciliation.run())
 
+    def hear(self, notice: Notice) -> None:
+        """Show a notice where a run was asked for."""
+        self._reports.hear(replace(notice, text=as_given(notice.text)))
+
     async def close(self) -> None:
         """Let answers that are being made end as they are, and keep every vote."""
+        await self._reports.close()
         await self._background.close()
         await self._signs.settled()
 
     async def _said(self, event: incoming.Event) -> None:
         """Somebody said something; a mention is told twice, once as such."""
         self._places.note(event)
+        if (gone := incoming.deleted(event)) is not None:
+            spots = incoming.spots(event["channel"], gone, self._me.team)
+            await self._conversation.changes.deleted(spots)
+            return
+        if (edited := incoming.edited(event)) is not None:
+            await self._edited(edited)
+            return
         if not incoming.is_spoken(event):
             return
         key = incoming.key_of(event, self._me.team, self._config.slack)
@@ -138,7 +160,16 @@ class Listeners:
             return
         with self._recent.taking((event["channel"], event["ts"])) as new:
             if new:
-                await self._take(event, key)
+                async with self._taking.turn((event["channel"], event["ts"])):
+                    await self._take(event, key)
+
+    async def _edited(self, message: incoming.Event) -> None:
+        """Somebody changed what they had said; it is not answered again."""
+        spots = incoming.spots(message["channel"], message, self._me.team)
+        async with self._taking.turn((message["channel"], message["ts"])):
+            if await self._conversation.changes.on_record(spots):
+                text, _ = await self._read(message)
+                await self._conversation.changes.edited(spots, text)
 
     async def _addressed(self, event: incoming.Event, key: ChannelKey) -> bool:
         """Whether a message asks for an answer; in a thread the bot is in, every one does."""
@@ -153,13 +184,19 @@ class Listeners:
 
     async def _take(self, event: incoming.Event, key: ChannelKey) -> None:
         await self._inherit(key)
-        names = await self._members.names(incoming.mentioned(event) - {self._me.user})
+        text, names = await self._read(event)
         private = await self._places.is_private(event["channel"])
         heard = await self._conversation.hear(
-            incoming.as_message(event, key, self._me.user, names, private=private)
+            incoming.as_message(event, key, text, names, private=private)
         )
         if heard is not None:
             self._answers.start(heard)
+
+    async def _read(self, event: incoming.Event) -> tuple[str, Mapping[str, str]]:
+        """What a message says with its files, and the names of people."""
+        names = await self._members.names(incoming.mentioned(event) - {self._me.user})
+        files = await self._files.shown(event)
+        return incoming.whole_text(event, self._me.user, names, files), names
 
     async def _inherit(self, key: ChannelKey) -> None:
         """Begin a thread with the persona of its channel."""
@@ -183,7 +220,10 @@ class Listeners:
             key = await self._places.conversation_of(item["channel"], item["ts"])
         if key is not None:
             withdrawn = event["type"] == "reaction_removed"
-            self._signs.take(Sign(key, item["ts"], event["user"], value, withdrawn=withdrawn))
+            self._signs.take(Sign(
+                key, item["ts"], event["user"], value, withdrawn=withdrawn,
+                time=float(event.get("event_ts") or 0),
+            ))
 
     async def _pressed(self, ack: Ack, body: Body, respond: Respond) -> None:
         """A button under a reply; Slack shows by itself which of the two was pressed."""
@@ -197,6 +237,16 @@ class Listeners:
             except RapportError as error:
                 self._background.start(_tell(respond, f"{error}".capitalize()))
         await ack()
+
+    async def _judged(self, ack: Ack, body: Body, respond: Respond) -> None:
+        """A button below a verdict."""
+        await ack()
+        self._background.start(self._press(body, respond))
+
+    async def _press(self, body: Body, respond: Respond) -> None:
+        channel = (body.get("container") or {}).get("channel_id", "")
+        key = incoming.channel_key(self._me.team, channel)
+        await self._verdicts.press(body, await self._slash.asker(key, body["user"]["id"]), respond)
 
     async def _signed(self, sign: Sign) -> None:
         await self._ask_consent(sign.channel, sign.person)

@@ -35,14 +35,17 @@ METHODS: dict[str, tuple[str, ...]] = {
     "conversations.open": ("im:write",),
     # The client's name for files.getUploadURLExternal and what completes it.
     "files.upload.v2": ("files:write",),
+    "reactions.add": ("reactions:write",),
     "reactions.get": ("reactions:read",),
+    "reactions.remove": ("reactions:write",),
     "users.info": ("users:read",),
     "views.publish": (),
 }
 """The methods of the Web API the app calls, and the scopes each takes."""
 
+# Commands have a scope without a method, and so do the files under messages.
 SCOPES = frozenset(
-    {"commands"}.union(*EVENTS.values(), *METHODS.values())
+    {"commands", "files:read"}.union(*EVENTS.values(), *METHODS.values())
 )
 """What the bot token has to be allowed."""
 

@@ -7,6 +7,7 @@ is unfolded into a preview. What Slack refuses becomes a `PostError` that says w
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,9 @@ LIMIT = 3800
 """Characters of a message, before they are escaped."""
 FAILURES = (SlackClientError, aiohttp.ClientError, OSError)
 """How a request may end: refused by Slack, or lost on the way."""
+Block = dict[str, Any]
+Respond = Callable[..., Awaitable[Any]]
+"""Sends something to the person who gave a command or pressed a button."""
 THINKING = "is thinking…"
 COURTESY = 2.0
 """Seconds that an answer waits at most for Slack to show that it is being made."""
@@ -51,8 +55,8 @@ class Reply:
         if self._thread:
             self._thinking = asyncio.create_task(self._say_thinking(self._thread))
 
-    async def post(self, text: str) -> str:
-        """Post a message in the thread."""
+    async def post(self, text: str, below: Sequence[Block] = ()) -> str:
+        """Post a message in the thread, with blocks below the text."""
         if self._thinking is not None:
             # Were it to arrive after the answer, it would stay; it is not worth a long wait.
             await asyncio.wait([self._thinking], timeout=COURTESY)
@@ -60,7 +64,7 @@ class Reply:
         try:
             answer = await self._client.chat_postMessage(
                 channel=self._channel, thread_ts=self._thread, unfurl_links=False,
-                unfurl_media=False, **_content(text),
+                unfurl_media=False, **_content(text, below),
             )
         except FAILURES as error:
             raise refused(error, self._channel) from error
@@ -79,12 +83,26 @@ class Reply:
             message, text = list(self._texts.items())[-1]
             await self._update(message, text, [feedback(exchange)])
 
+    async def attach(self, name: str, picture: bytes, alt: str) -> None:
+        """Post a picture; `alt` is for those who do not see it.
+
+        Raises:
+            PostError: Slack refused.
+        """
+        try:
+            await self._client.files_upload_v2(
+                channel=self._channel, thread_ts=self._thread, filename=name, content=picture,
+                alt_txt=alt,
+            )
+        except FAILURES as error:
+            raise refused(error, self._channel) from error
+
     def close(self) -> None:
         """Say no longer that an answer is being made."""
         if self._thinking is not None:
             self._thinking.cancel()
 
-    async def _update(self, message: str, text: str, below: list[dict[str, Any]]) -> None:
+    async def _update(self, message: str, text: str, below: Sequence[Block]) -> None:
         try:
             await self._client.chat_update(
                 channel=self._channel, ts=message, **_content(text, below)
@@ -101,10 +119,10 @@ class Reply:
             return  # a courtesy; the answer itself says what is wrong
 
 
-def _content(text: str, below: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def _content(text: str, below: Sequence[Block]) -> dict[str, Any]:
     """What a message says, for those who see blocks and for notifications."""
     return {
-        "text": summary(text), "blocks": [*sections(text), *(below or [])],
+        "text": summary(text), "blocks": [*sections(text), *below],
         "parse": "none", "link_names": False,
     }
 

@@ -93,6 +93,7 @@ class SlackPlatform:
         self._conversation = conversation
         self._commands = commands
         self._people = people
+        self._listeners: Listeners | None = None
 
     async def run(self) -> None:
         """Talk until the task is cancelled.
@@ -113,7 +114,9 @@ class SlackPlatform:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def notice(self, notice: Notice) -> None:
-        """Operators are told by the commands; nothing is posted unasked."""
+        """Shown where a run was asked for; nothing is posted unasked."""
+        if self._listeners is not None:
+            self._listeners.hear(notice)
 
     async def _session(self) -> None:
         async with AsyncExitStack() as stack:
@@ -122,7 +125,7 @@ class SlackPlatform:
             )
             client = self._client(self._secrets.bot, session)
             me = await _identity(client)
-            listeners = Listeners(
+            self._listeners = listeners = Listeners(
                 client, me, self._config, self._conversation, self._commands, self._people,
             )
             stack.push_async_callback(listeners.close)

@@ -8,8 +8,10 @@ has gone are withdrawn.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
@@ -46,25 +48,30 @@ class Reconciliation:
     async def run(self) -> None:
         """Look at the newest replies again; what cannot be read is left as it is."""
         since = datetime.now(UTC) - SPAN
-        for posted in await self._conversation.ratings.posted_since(incoming.NAME, since, MOST):
-            self._places.posted(posted.channel, posted.platform_id)
-            channel, _ = incoming.place_of(posted.channel)
+        posted = await self._conversation.ratings.posted_since(incoming.NAME, since, MOST)
+        for (exchange, key), parts in groupby(posted, lambda one: (one.exchange_id, one.channel)):
+            messages = [part.platform_id for part in parts]
+            for message in messages:
+                self._places.posted(key, message)
+            channel, _ = incoming.place_of(key)
             try:
-                answer = await self._client.reactions_get(
-                    channel=channel, timestamp=posted.platform_id, full=True
+                await self._signs.compare(
+                    key, messages, partial(self._standing, channel, messages)
                 )
             except FAILURES as error:
-                log.debug("reply %s is not looked at again: %s", posted.exchange_id, why(error))
-                continue
-            standing = self._standing(answer.get("message") or {})
-            await self._signs.compare(posted.channel, posted.platform_id, standing)
+                log.debug("reply %s is not looked at again: %s", exchange, why(error))
 
-    def _standing(self, message: Mapping[str, Any]) -> dict[str, set[VoteValue]]:
-        """Who gave which signs."""
+    async def _standing(
+        self, channel: str, messages: Iterable[str]
+    ) -> dict[str, set[VoteValue]]:
+        """Who gave which signs under a reply."""
         standing: dict[str, set[VoteValue]] = {}
-        for reaction in message.get("reactions", ()):
-            if value := self._thumbs.value(reaction["name"]):
-                for person in reaction["users"]:
-                    if person != self._me:
-                        standing.setdefault(person, set()).add(value)
+        for ts in messages:
+            answer = await self._client.reactions_get(channel=channel, timestamp=ts, full=True)
+            message: Mapping[str, Any] = answer.get("message") or {}
+            for reaction in message.get("reactions", ()):
+                if value := self._thumbs.value(reaction["name"]):
+                    for person in reaction["users"]:
+                        if person != self._me:
+                            standing.setdefault(person, set()).add(value)
         return standing
