@@ -6,7 +6,6 @@ Nothing heavy is imported before a command runs.
 
 from __future__ import annotations
 
-import io
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,17 +186,11 @@ def export(config_file: Path | None, data: Path, form: str, out: Path | None) ->
     """
     config = read_config(config_file)
     from bot.app import open_store
-    from learning.export import export_votes
+    from learning.export import exported
 
     async def gather() -> tuple[str, int]:
         async with open_store(data) as store:
-            rated = await store.current_votes()
-            ids = sorted({vote.exchange_id for vote in rated})
-            text = io.StringIO(newline="")
-            number = export_votes(rated, await store.exchanges(ids), form, text,
-                                  rater_cap=config.learning.rater_cap,
-                                  consent=await store.consent(config.learning))
-            return text.getvalue(), number
+            return await exported(store, config.learning, form)
 
     text, number = run(gather())
     if out is None:

@@ -174,6 +174,13 @@ class Learning(Protocol):
     async def forget(self, exchanges: Collection[int]) -> str:
         """Unlearn exchanges that were deleted, at once; a sentence on what that meant."""
 
+    async def export(self, form: str) -> str:
+        """All votes of people who consent, as text: csv, or sft, kto or dpo as JSON lines.
+
+        Raises:
+            DataError: an unknown format.
+        """
+
     async def pause(self) -> str:
         """Start no runs until `resume`; the one that is on goes on. Survives a restart."""
 

@@ -26,10 +26,14 @@ LESSONS = (
     Help("/learn veto VERSION", "turn a version away that waits for approval", operator=True),
     Help("/learn try VERSION", "let this channel try a version; `none` ends it", operator=True),
     Help("/learn rollback [VERSION]", "serve the version before this one again", operator=True),
+    Help("/learn export [csv|sft|kto|dpo]", "all votes as a file for you alone", operator=True),
     Help("/learn cancel", "give up the run that is on", operator=True),
     Help("/learn pause", "start no runs until /learn resume", operator=True),
     Help("/learn resume", "let runs start again", operator=True),
 )
+
+MOST_BYTES = 8_000_000
+"""The largest file that is sent; Discord takes ten million bytes."""
 
 _WHICH = "Which version? For example: /learn {} v3 (/learn adapters shows which one waits)"
 _TONES: dict[str, Tone] = {"promote": "good", "reject": "bad", "shadow": "learning"}
@@ -45,7 +49,7 @@ class Lessons:
             "retrain": self._retrain, "status": self._progress, "adapters": self._adapters,
             "report": self._report, "approve": self._approve, "veto": self._veto,
             "try": self._try, "rollback": self._rollback, "cancel": self._cancel,
-            "pause": self._pause, "resume": self._resume,
+            "export": self._export, "pause": self._pause, "resume": self._resume,
         }
         """What there is, by its name."""
 
@@ -96,6 +100,15 @@ class Lessons:
         if not args:
             return said(_WHICH.format("veto"), "bad")
         return said(await self._learning.veto(version_name(args)), "learning")
+
+    async def _export(self, asker: Asker, args: str) -> Answer:
+        form = args.lower() or "csv"
+        text = await self._learning.export(form)
+        if len(text.encode()) > MOST_BYTES:
+            return said("That is too much for a message; where the bot runs, say "
+                        f"`rapport votes export --format {form} --out FILE`.", "bad")
+        name = f"votes.{'csv' if form == 'csv' else 'jsonl'}"
+        return replace(said("All votes of people who consent."), file=(name, text))
 
     async def _adapters(self, asker: Asker, args: str) -> Answer:
         return await adapters_table(await self._learning.adapters(), self._store)

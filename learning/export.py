@@ -1,20 +1,23 @@
 """``rapport votes export``: what people rated, in the columns that TRL and a spreadsheet expect.
 
-It knows exchanges and labels, no database and no tokenizer; it writes lines to a text
-stream. Private channels are never exported, nor words of people who do not consent; replies
-that did not end by themselves only appear in the flat table of votes.
+It knows what the store holds and no tokenizer; it writes lines of text. Private channels are
+never exported, nor words of people who do not consent; replies that did not end by themselves
+only appear in the flat table of votes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TextIO, get_args
 
+from bot.config import LearningConfig
 from bot.errors import DataError
-from bot.store import Consent
+from bot.store import Consent, Store
 from bot.types import Exchange, Turn, Vote, last_user_text
 from learning.votes import labels, standing
 
@@ -24,6 +27,29 @@ COLUMNS = (
     "exchange", "time", "platform", "guild", "channel", "adapter", "rater", "vote", "source",
     "prompt", "reply",
 )
+
+
+PAGE = 500
+"""Exchanges read at a time, so that others get a turn in between."""
+
+
+async def exported(store: Store, settings: LearningConfig, form: str) -> tuple[str, int]:
+    """All votes as text in a format, and how many rows that is.
+
+    Raises:
+        DataError: an unknown format.
+    """
+    votes = await store.current_votes()
+    ids = sorted({vote.exchange_id for vote in votes})
+    exchanges: list[Exchange] = []
+    for start in range(0, len(ids), PAGE):
+        exchanges += await store.exchanges(ids[start : start + PAGE])
+    consent = await store.consent(settings)
+    text = io.StringIO(newline="")
+    rows = await asyncio.to_thread(
+        export_votes, votes, exchanges, form, text, rater_cap=settings.rater_cap, consent=consent
+    )
+    return text.getvalue(), rows
 
 
 def export_votes(

@@ -28,6 +28,7 @@ from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey, Vote
 from learning.announcements import Announcements
 from learning.approval import Approval
+from learning.export import exported
 from learning.gate import judge as gate_judge
 from learning.registry import Registry
 from learning.report import report_of
@@ -379,6 +380,10 @@ class LearningLoop:
                 runs.append(track.run)
             await self._idle.wait()
         return runs
+
+    async def export(self, form: str) -> str:
+        """All votes of people who consent, as text: csv, or sft, kto or dpo as JSON lines."""
+        return (await exported(self._store, self._config, form))[0]
 
     async def pause(self) -> str:
         """Start no runs until `resume`; the one that is on goes on. Survives a restart."""

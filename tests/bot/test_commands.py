@@ -34,6 +34,7 @@ class Pupil:
     def __init__(self) -> None:
         self.asked: list[tuple[object, ...]] = []
         self.now = LearningStatus(BASE, 3)
+        self.exported = 10
 
     def current(self, channel: ChannelKey) -> str:
         return BASE
@@ -73,6 +74,10 @@ class Pupil:
     async def forget(self, exchanges: Collection[int]) -> str:
         self.asked.append(("forget", *exchanges))
         return "No version was trained on that."
+
+    async def export(self, form: str) -> str:
+        self.asked.append(("export", form))
+        return "x" * self.exported
 
     async def pause(self) -> str:
         return "paused"
@@ -300,3 +305,15 @@ async def test_who_is_blocked_commands_and_votes_nothing_but_keeps_the_say_over_
     assert "may not use" not in text_of(await done(commands, "/mydata", eve))
     with pytest.raises(RapportError, match="may not rate"):
         await conversation.ratings.vote(server, 1, "eve", 1, "button")
+
+
+async def test_an_export_is_a_file_for_the_operator_unless_it_is_too_large(
+    commands: Commands, pupil: Pupil
+) -> None:
+    assert (await done(commands, "/learn export")).file == ("votes.csv", "x" * 10)
+    assert (await done(commands, "/learn export DPO")).file == ("votes.jsonl", "x" * 10)
+    pupil.exported = 8_000_001
+    answer = await done(commands, "/learn export kto")
+    assert answer.file is None
+    assert "rapport votes export --format kto" in text_of(answer)
+    assert pupil.asked == [("export", "csv"), ("export", "dpo"), ("export", "kto")]

@@ -12,6 +12,7 @@ import io
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import discord
 from discord import app_commands
@@ -135,7 +136,20 @@ class Slash:
             group.add_command(self._simple(name, f"learn {name}", summary))
         for name, summary in VERSIONED.items():
             group.add_command(self._versioned(name, summary))
+        group.add_command(self._export())
         return group
+
+    def _export(self) -> app_commands.Command[app_commands.Group, ..., None]:
+        async def callback(
+            interaction: discord.Interaction, form: Literal["csv", "sft", "kto", "dpo"] = "csv"
+        ) -> None:
+            await self._run(interaction, Command("learn", f"export {form}"))
+
+        described = app_commands.describe(form="csv for a spreadsheet, the others for trainers")
+        return app_commands.Command(
+            name="export", description="All votes, as a file for you alone",
+            callback=app_commands.rename(form="format")(described(callback)),
+        )
 
     def _versioned(
         self, name: str, summary: str
