@@ -10,12 +10,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select
 
 from bot.errors import StoreError
 from bot.store.access import Access
 from bot.store.schema import current_votes, exchanges, votes
 from bot.types import Vote, VoteValue
+
+# Made once: building and hashing statements took half of the time of a vote.
+_ADAPTER = select(exchanges.c.adapter).where(exchanges.c.id == bindparam("exchange_id"))
+_RECORD = insert(votes)
+_DROP = delete(current_votes).where(
+    current_votes.c.exchange_id == bindparam("exchange"),
+    current_votes.c.rater == bindparam("person"),
+)
+_HOLD = insert(current_votes)
 
 
 class Votes(Access):
@@ -36,19 +45,13 @@ class Votes(Access):
         }
 
         def write(connection: Connection) -> None:
-            query = select(exchanges.c.adapter).where(exchanges.c.id == vote.exchange_id)
-            adapter = connection.scalar(query)
+            adapter = connection.scalar(_ADAPTER, {"exchange_id": vote.exchange_id})
             if adapter is None:
                 raise StoreError(f"there is no exchange {vote.exchange_id} to vote on")
-            connection.execute(insert(votes).values(row))
-            connection.execute(
-                delete(current_votes).where(
-                    current_votes.c.exchange_id == vote.exchange_id,
-                    current_votes.c.rater == vote.rater,
-                )
-            )
+            connection.execute(_RECORD, row)
+            connection.execute(_DROP, {"exchange": vote.exchange_id, "person": vote.rater})
             if vote.value:
-                connection.execute(insert(current_votes).values(row | {"adapter": adapter}))
+                connection.execute(_HOLD, row | {"adapter": adapter})
 
         await self._write(write)
 
