@@ -1,6 +1,6 @@
 """How many votes a second are durable, and what history costs when there is a lot of it.
 
-    python -m benchmarks.store --votes 2000 --exchanges 100000 --json store.json
+    python -m benchmarks.store --votes 2000 --exchanges 1000000 --json store.json
 
 Votes: so many people vote at once, and each vote counts when its call has returned, which is
 when it is on the disk. The peer writes the same rows to the same tables with one commit
@@ -75,6 +75,23 @@ async def fill(store: Store, first: int, last: int) -> None:
         await asyncio.gather(*(store.add_exchange(exchange(n)) for n in numbers))
 
 
+def multiply(file: Path, rows: int, total: int) -> None:
+    """Copy the first `rows` messages and exchanges, with new ids, until there are `total`."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        for copy in range(1, total // rows):
+            shift = copy * rows
+            connection.execute(
+                "INSERT INTO messages SELECT id + ?, channel_id, platform_id || ?, author, "
+                "author_name, time, private, text FROM messages WHERE id <= ?",
+                (shift, f"-{copy}", rows),
+            )
+            connection.execute(
+                "INSERT INTO exchanges SELECT id + ?, channel_id, after_message + ?, asker, "
+                "adapter, base, finish, time, private, reply, sampling, timings, reply_ids, "
+                "prompt_ids, prompt FROM exchanges WHERE id <= ?", (shift, shift, rows),
+            )
+
+
 async def votes_a_second(store: Store, number: int, exchanges: int) -> float:
     """Votes on many exchanges, all in flight together."""
     votes = [Vote(1 + n % exchanges, f"v{n}", 1, "reaction", NOW) for n in range(number)]
@@ -128,7 +145,7 @@ async def main(arguments: argparse.Namespace) -> None:
             alone = min(arguments.votes, 500)
             theirs = await asyncio.to_thread(single_commits, Path(folder) / FILE, alone, few)
             rows.append(Row("durable votes", ours, "1/s", theirs, "one commit each"))
-            await fill(store, few, arguments.exchanges)
+            await asyncio.to_thread(multiply, Path(folder) / FILE, few, arguments.exchanges)
             for name, call in calls.items():
                 rows.append(Row(
                     f"{name}, {arguments.exchanges:,} exchanges", await milliseconds(call), "ms",
@@ -150,7 +167,7 @@ def parse() -> argparse.Namespace:
         prog="python -m benchmarks.store", description="Durable votes, and history at size."
     )
     parser.add_argument("--votes", type=int, default=2000, help="votes in flight together")
-    parser.add_argument("--exchanges", type=int, default=100_000, help="how many there are then")
+    parser.add_argument("--exchanges", type=int, default=1_000_000, help="how many there are then")
     parser.add_argument("--folder", type=Path, help="where the database is made (a real disk)")
     parser.add_argument("--json", type=Path, help="write the rows there")
     return parser.parse_args()
