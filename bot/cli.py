@@ -138,10 +138,11 @@ def run_(config_file: Path | None, data: Path) -> None:
     epilog=examples("rapport slack-manifest > manifest.json",
                     "rapport slack-manifest --url https://bot.example.org/slack/events")
 )
+@config_option
 @click.option("--url", default="", metavar="URL",
               help="Where Slack reaches the bot, for slack.mode = \"http\".")
-def slack_manifest(url: str) -> None:
-    """Print the Slack app for Slack to make.
+def slack_manifest(config_file: Path | None, url: str) -> None:
+    """Print the Slack app for Slack to make, with the agent view if slack.agent_view is set.
 
     Paste it at https://api.slack.com/apps (Create New App, From a manifest). Then install
     the app for SLACK_BOT_TOKEN, and make an app-level token with the scope
@@ -151,7 +152,8 @@ def slack_manifest(url: str) -> None:
 
     from bot.platforms.slack.manifest import manifest
 
-    click.echo(json.dumps(manifest(url), indent=2))
+    agent = read_config(config_file).slack.agent_view
+    click.echo(json.dumps(manifest(url, agent=agent), indent=2))
 
 
 @rapport.command(epilog=examples("rapport settings > config.toml", "rapport settings --table"))

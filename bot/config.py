@@ -228,6 +228,9 @@ class SlackConfig(Section):
     """Channels where the bot answers every message, not only mentions."""
     thread_replies: bool = True
     """Whether a mention in a channel is answered in a thread of its own."""
+    agent_view: bool = False
+    """Whether Slack shows the bot as an agent, where each direct question opens a thread; `rapport
+    slack-manifest` then describes such an app."""
     feedback_buttons: bool = True
     """Whether replies carry 👍 and 👎 buttons; reactions work either way."""
     receipt: bool = False

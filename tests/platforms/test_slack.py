@@ -184,6 +184,19 @@ async def test_a_direct_message_is_answered_beside_it_and_is_private(
         assert exchange.prompt[-1].content == "psst <b>"
 
 
+async def test_in_the_agent_view_a_direct_question_opens_a_thread(
+    server: SlackServer, start: Start, ada: User
+) -> None:
+    dm = server.open_dm(ada)
+    server.scopes |= {"assistant:write"}
+    async with start(agent_view=True) as app:
+        await server.ready()
+        question = await server.say(dm, ada, "psst")
+        answer = await answered(server, dm, question)
+        assert answer.thread_ts == question.ts
+        assert (await last(app, key_of(server, dm, question))).private
+
+
 async def test_a_mention_in_a_private_channel_is_private_though_the_event_does_not_say_so(
     server: SlackServer, start: Start, ada: User
 ) -> None:

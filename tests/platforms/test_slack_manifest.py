@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from slack_bolt.app.async_app import AsyncApp
@@ -38,7 +39,8 @@ class Recording(AsyncApp):
 
 
 def test_the_app_subscribes_to_exactly_what_the_code_listens_to() -> None:
-    nobody = cast(Any, None)  # registering asks neither the conversation nor the commands
+    # Registering asks neither the conversation nor the commands.
+    nobody = cast(Any, SimpleNamespace(ratings=None))
     app = Recording()
     listeners = Listeners(
         AsyncWebClient(), Identity("T1", "U1", "B1"), Config(), nobody, nobody, nobody
@@ -59,6 +61,13 @@ def test_the_app_asks_for_exactly_the_scopes_of_what_it_hears_and_calls() -> Non
     assert called == set(METHODS)
     asked = manifest()["oauth_config"]["scopes"]["bot"]
     assert set(asked) == SCOPES
+
+
+def test_an_agent_has_a_view_with_suggestions_and_one_more_scope() -> None:
+    made = manifest(agent=True)
+    assert made["features"]["agent_view"]["suggested_prompts"][0]["message"] == "What can you do?"
+    assert set(made["oauth_config"]["scopes"]["bot"]) == SCOPES | {"assistant:write"}
+    assert "agent_view" not in manifest()["features"]
 
 
 def test_with_an_address_slack_sends_requests_there_instead() -> None:

@@ -47,7 +47,10 @@ def key_of(event: Event, team: str, config: SlackConfig) -> ChannelKey:
     """Where a message is to be answered."""
     channel = event["channel"]
     thread = thread_of(event)
-    opens = config.thread_replies and not is_direct(channel) and channel not in config.always
+    if is_direct(channel):
+        opens = config.agent_view
+    else:
+        opens = config.thread_replies and channel not in config.always
     return channel_key(team, channel, thread or (event["ts"] if opens else None))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 NAME = "Rapport"
+DESCRIPTION = "A chatbot that learns from the reactions it gets"
 COMMAND = "/rapport"
 
 EVENTS: dict[str, tuple[str, ...]] = {
@@ -48,6 +49,10 @@ SCOPES = frozenset(
     {"commands", "files:read"}.union(*EVENTS.values(), *METHODS.values())
 )
 """What the bot token has to be allowed."""
+AGENT = frozenset({"assistant:write"})
+"""What it has to be allowed besides where Slack shows the bot as an agent."""
+PROMPTS = ("What can you do?", "Tell me a joke.", "I had a long day.")
+"""What Slack suggests to somebody who opens the agent."""
 
 
 def listened() -> frozenset[str]:
@@ -55,8 +60,11 @@ def listened() -> frozenset[str]:
     return frozenset(event.partition(".")[0] for event in EVENTS)
 
 
-def manifest(url: str = "") -> dict[str, Any]:
-    """The app's manifest: for Socket Mode, or for requests to an address of one's own."""
+def manifest(url: str = "", *, agent: bool = False) -> dict[str, Any]:
+    """The app's manifest: for Socket Mode, or for requests to an address of one's own.
+
+    With `agent` Slack shows the bot in its agent view.
+    """
     address = {"request_url": url} if url else {}
     command: dict[str, Any] = {
         "command": COMMAND,
@@ -64,12 +72,14 @@ def manifest(url: str = "") -> dict[str, Any]:
         "usage_hint": "help | status | why | reset | persona | up | down | undo | mydata | learn",
         "should_escape": False,
     }
+    view = {
+        "agent_description": DESCRIPTION,
+        "suggested_prompts": [{"title": text, "message": text} for text in PROMPTS],
+    }
     return {
-        "display_information": {
-            "name": NAME,
-            "description": "A chatbot that learns from the reactions it gets",
-        },
+        "display_information": {"name": NAME, "description": DESCRIPTION},
         "features": {
+            **({"agent_view": view} if agent else {}),
             "app_home": {
                 "home_tab_enabled": True,
                 "messages_tab_enabled": True,
@@ -78,7 +88,7 @@ def manifest(url: str = "") -> dict[str, Any]:
             "bot_user": {"display_name": NAME, "always_online": True},
             "slash_commands": [command | ({"url": url} if url else {})],
         },
-        "oauth_config": {"scopes": {"bot": sorted(SCOPES)}},
+        "oauth_config": {"scopes": {"bot": sorted(SCOPES | AGENT if agent else SCOPES)}},
         "settings": {
             "event_subscriptions": {**address, "bot_events": sorted(EVENTS)},
             "interactivity": {"is_enabled": True, **address},

@@ -34,7 +34,7 @@ from bot.people import People
 from bot.platforms.base import Notice
 from bot.platforms.slack.incoming import NAME
 from bot.platforms.slack.listeners import Identity, Listeners
-from bot.platforms.slack.manifest import SCOPES
+from bot.platforms.slack.manifest import AGENT, SCOPES
 from bot.platforms.slack.outgoing import code_of, why
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,8 @@ class SlackPlatform:
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
             )
             client = self._client(self._secrets.bot, session)
-            me = await _identity(client)
+            needed = SCOPES | AGENT if self._config.slack.agent_view else SCOPES
+            me = await _identity(client, needed)
             self._listeners = listeners = Listeners(
                 client, me, self._config, self._conversation, self._commands, self._people,
             )
@@ -212,8 +213,8 @@ async def _renew_address(socket: SocketModeClient) -> None:
             socket.wss_uri = None
 
 
-async def _identity(client: AsyncWebClient) -> Identity:
-    """Who the token belongs to.
+async def _identity(client: AsyncWebClient, needed: frozenset[str]) -> Identity:
+    """Who the token belongs to; `needed` are the scopes that the bot cannot do without.
 
     Raises:
         ConfigError: Slack does not accept it, or it may do too little.
@@ -223,7 +224,7 @@ async def _identity(client: AsyncWebClient) -> Identity:
     except SlackApiError as error:
         raise _explained(error, BOT) from error
     granted = str(answer.headers.get("x-oauth-scopes", ""))
-    missing = SCOPES.difference(scope.strip() for scope in granted.split(","))
+    missing = needed.difference(scope.strip() for scope in granted.split(","))
     if granted and missing:
         raise _lacking(sorted(missing))
     return Identity(str(answer["team_id"]), str(answer["user_id"]), str(answer["bot_id"]))
