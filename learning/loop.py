@@ -68,13 +68,7 @@ class LearningLoop:
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        store: Store,
-        registry: Registry,
-        config: Config,
-        data: Path,
-        *,
+        self, engine: Engine, store: Store, registry: Registry, config: Config, data: Path, *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         train: Trainer = training_job,
         judge: Judge = gate_judge,
@@ -112,9 +106,10 @@ class LearningLoop:
         unfinished = await self._store.unfinished_runs()
         await self._steps.sweep({run.adapter for run in unfinished if run.adapter})
         if self._config.enabled:
-            for run in unfinished:
-                starts = int(run.metrics.get("starts", 0))
-                self._waiting.append(_Waiting(run.id, run.adapter, starts))
+            self._waiting.extend(
+                _Waiting(run.id, run.adapter, int(run.metrics.get("starts", 0)))
+                for run in unfinished
+            )
         self._wake.set()
 
     async def run(self) -> None:
@@ -178,8 +173,12 @@ class LearningLoop:
             self._task = None
             await track.flush()
             await self._end(waiting.id, name, status, message)
-        except EngineClosed:
-            log.info("run %s stops with the engine; it goes on after the next start", waiting.id)
+        except (EngineClosed, asyncio.CancelledError) as stop:
+            # An orderly end is no sign that it is the run that ends processes.
+            await self._store.update_run(waiting.id, metrics={"starts": waiting.starts})
+            log.info("run %s stops with the bot; it goes on after the next start", waiting.id)
+            if isinstance(stop, asyncio.CancelledError):
+                raise
         except Exception:  # the job border: it stays unfinished, and the next start takes it up
             log.exception("run %s could not be ended", waiting.id)
         finally:
