@@ -30,8 +30,9 @@ lint: $(READY) ## Check the style with ruff
 types: $(READY) ## Check the types with mypy
 	@$(BIN)/mypy
 
-bench: $(READY) ## Measure the engine beside generate(); BENCH="--channels 1 16" passes arguments on
+bench: $(READY) ## Measure the engine and the platforms; BENCH="--channels 1 16" passes arguments to the first
 	@$(BIN)/python -m benchmarks.engine $(BENCH)
+	@$(BIN)/python -m benchmarks.platforms
 
 clean: ## Remove the environment and the caches; conversations, votes and adapters stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist

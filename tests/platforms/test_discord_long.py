@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import discord
 import yarl
@@ -13,7 +15,9 @@ from bot.conversation import Reply, ReplyEvent, TextDelta
 from bot.platforms.discord import outgoing
 from bot.platforms.discord.client import set_api_base
 from bot.platforms.live import LiveReply
+from bot.types import BASE, ChannelKey, Exchange, Sampling, Timings, Turn
 from tests.fakes.discord_server import DiscordServer
+from tests.platforms.conftest import config_of, running, until
 
 CODE = "\n".join(f"    total += weights[{n}] * values[{n}]" for n in range(110))
 ANSWER = (
@@ -61,3 +65,35 @@ async def test_nine_thousand_characters_with_code_become_sound_messages_within_t
     *parts, whole = ["".join(text.split()) for text in bare]
     assert "".join(parts) == whole
     assert all(message.mentions == [] for message in server.messages(place))
+
+
+async def test_a_vote_under_one_message_of_a_long_reply_outlives_the_session(
+    tmp_path: Path
+) -> None:
+    async with DiscordServer("secret-token") as server:
+        guild = server.add_guild("Rabbits")
+        channel = guild.add_channel("general")
+        ada, bob = guild.add_member("ada"), guild.add_member("bob")
+        key = ChannelKey("discord", str(guild.id), str(channel.id))
+        config = config_of(discord={"api_base": server.api_base})
+        async with running(config, tmp_path, {"DISCORD_BOT_TOKEN": "secret-token"}) as here:
+            store = here.app.store
+            await server.ready()
+            first, last = [await server.say(channel, server.bot, part) for part in ("one", "two")]
+            await store.add_exchange(Exchange(
+                key, str(ada.id), (str(ada.id),), (Turn("user", "count"),), (1, 2), (3, 4),
+                "one\n\ntwo", "stop", BASE, "tiny", Sampling(), Timings(), datetime.now(UTC),
+                platform_ids=(str(first.id), str(last.id)),
+            ))  # fmt: skip
+            await server.react(first, ada, "👍")
+            await until(store.current_votes)
+            before = len(server.requests)
+            await server.drop(4009)
+            await server.react(last, bob, "👎")
+            # What was said is read again after the votes have been compared.
+            await server.wait_for(lambda _: any(
+                request.path.partition("?")[0].endswith("/messages")
+                for request in server.requests[before:] if request.method == "GET"
+            ), timeout=20)  # fmt: skip
+            votes = {vote.rater: vote.value for vote in await store.current_votes()}
+            assert votes == {str(ada.id): 1, str(bob.id): -1}

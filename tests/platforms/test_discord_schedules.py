@@ -1,135 +1,131 @@
 """Whatever happens in between, every question is answered once and every vote is counted.
 
-Random schedules of questions, reactions, changes of mind, duplicated events and lost
-connections over several channels. At the end the store must agree with what people see on
-Discord; the seed is in the test's name.
+Random schedules of questions, reactions, changes of mind, repeated and late events, each in
+a channel of one server, while connections to Discord are lost and resumed, or lost for good.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bot.app import App
 from bot.types import ChannelKey
 from tests.fakes.discord_messages import Message
 from tests.fakes.discord_server import DiscordServer
-from tests.fakes.discord_world import Channel, Guild, User
-from tests.platforms.conftest import config_of, running, until
+from tests.platforms.conftest import config_of, running
+from tests.platforms.schedules import PEOPLE, React, fleets, named
+from tests.platforms.stage import PATIENCE, Play
 
-SIGNS = {"👍": 1, "👎": -1}
-STEPS, QUESTIONS = 150, 15
+SIGNS = {1: "👍", -1: "👎"}
 
 
-@dataclass
-class Crowd:
-    """People who act at random in a few channels, and what they did."""
+class DiscordStage:
+    """One guild with everybody on it."""
 
-    server: DiscordServer
-    guild: Guild
-    channels: list[Channel]
-    people: list[User]
-    rng: random.Random
-    asked: int = 0
-    signs: dict[tuple[int, int], tuple[Message, User, str]] = field(default_factory=dict)
+    platform = "discord"
 
-    def answers(self) -> list[Message]:
-        """Every reply of the bot, in all channels."""
+    def __init__(self, server: DiscordServer, places: int) -> None:
+        self._server = server
+        self._guild = server.add_guild("Rabbits")
+        self._channels = [self._guild.add_channel(f"room-{place}") for place in range(places)]
+        self._people = [self._guild.add_member(f"person-{one}") for one in range(PEOPLE)]
+        self._questions: list[list[Message]] = [[] for _ in range(places)]
+        self._anew: int | None = None
+        """How many requests there were when a session was lost for good."""
+
+    async def ask(self, place: int, person: int) -> None:
+        text = f"<@BOT> what about {len(self._questions[place])}?"
+        question = await self._server.say(self._channels[place], self._people[person], text)
+        self._questions[place].append(question)
+
+    def replies(self, place: int, question: int) -> list[tuple[ChannelKey, str]]:
+        key = ChannelKey(self.platform, str(self._guild.id), str(self._channels[place].id))
+        return [(key, str(message.id)) for message in self._answers(place, question)]
+
+    def seen(self, place: int, question: int) -> dict[str, int]:
+        reactions = self._answers(place, question)[0].reactions
+        return {
+            str(person): value for value, sign in SIGNS.items()
+            for person in reactions.get(sign, {})
+        }  # fmt: skip
+
+    async def react(self, place: int, step: React) -> None:
+        act = self._server.react if step.given else self._server.unreact
+        answer = self._answers(place, step.reply)[0]
+        await act(answer, self._people[step.person], SIGNS[step.value])
+
+    async def clear(self, place: int, question: int) -> None:
+        answer = self._answers(place, question)[0]
+        if place % 2:
+            await self._server.clear_reactions(answer)
+            return
+        for sign in SIGNS.values():
+            await self._server.clear_emoji(answer, sign)
+
+    async def repeat(self, rng: random.Random) -> None:
+        await self._server.duplicate_next_event(rng.randint(1, 2))
+
+    def hold(self) -> None:
+        self._server.hold_events()
+
+    async def release(self, rng: random.Random) -> None:
+        await self._server.release_events(rng)
+
+    async def lose(self, way: int) -> None:
+        """Eight of ten times in a way that can be resumed."""
+        if way > 7:
+            self._anew = len(self._server.requests)
+        match way:
+            case 0 | 1 | 2:
+                await self._server.drop()
+            case 3 | 4:
+                await self._server.drop(4000)
+            case 5 | 6:
+                await self._server.request_reconnect()
+            case 7:
+                await self._server.invalidate_session(resumable=True)
+            case 8:
+                await self._server.invalidate_session()
+            case _:
+                await self._server.drop(4009)
+
+    async def ready(self) -> None:
+        """In a new session only when the bot looks at what it missed, so that more happens then."""
+        await self._server.ready(PATIENCE)
+        if (anew := self._anew) is not None:
+            self._anew = None
+            await self.wait_for(lambda: any(
+                request.method == "GET" and "/messages" in request.path
+                for request in self._server.requests[anew:]
+            ))
+
+    async def wait_for(self, holds: Callable[[], object]) -> None:
+        await self._server.wait_for(lambda _: holds(), PATIENCE)
+
+    def _answers(self, place: int, question: int) -> list[Message]:
+        asked = self._questions[place][question]
         return [
-            message for channel in self.channels for message in self.server.messages(channel)
-            if message.author == self.server.bot
+            message for message in self._server.messages(self._channels[place])
+            if message.author is self._server.bot and message.reference is asked
         ]
-
-    async def act(self) -> None:
-        """One thing that happens."""
-        draw = self.rng.random()
-        answers = self.answers()
-        if draw < 0.12 and self.asked < QUESTIONS:
-            await self.ask()
-        elif draw < 0.90:
-            await self.sign(self.rng.choice(answers), self.rng.choice(self.people))
-        elif draw < 0.96:
-            await self.server.duplicate_next_event()
-        else:
-            await self.server.drop(self.rng.choice([1006, 4000]))
-
-    async def ask(self) -> None:
-        """Somebody asks something."""
-        self.asked += 1
-        await self.server.say(
-            self.rng.choice(self.channels), self.rng.choice(self.people),
-            f"<@BOT> what about {self.asked}?",
-        )
-
-    async def sign(self, answer: Message, person: User) -> None:
-        """Somebody reacts, or takes the reaction back, never two at once."""
-        before = self.signs.pop((answer.id, person.id), None)
-        if before is not None:
-            await self.server.unreact(answer, person, before[2])
-        if before is None or self.rng.random() < 0.6:
-            sign = self.rng.choice(list(SIGNS))
-            await self.server.react(answer, person, sign)
-            self.signs[answer.id, person.id] = (answer, person, sign)
-
-    async def seen(self, app: App) -> set[tuple[int, str, int]]:
-        """The votes that people see: exchange, person, value."""
-        found = set()
-        for answer, person, sign in self.signs.values():
-            key = ChannelKey("discord", str(self.guild.id), str(answer.channel.id))
-            exchange = await app.store.exchange_of(key, str(answer.id))
-            assert exchange is not None
-            found.add((exchange, str(person.id), SIGNS[sign]))
-        return found
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer("secret-token") as server:
-        yield server
-        assert server.unknown_requests == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-async def test_a_random_schedule_gives_no_double_reply_and_loses_no_vote(
-    server: DiscordServer, tmp_path: Path, seed: int
+@pytest.mark.parametrize("seeds", fleets(), ids=named)
+async def test_random_schedules_give_no_double_reply_and_lose_no_vote(
+    tmp_path: Path, seeds: range
 ) -> None:
-    guild = server.add_guild("Rabbits")
-    crowd = Crowd(
-        server, guild, [guild.add_channel(name) for name in ("a", "b", "c")],
-        [guild.add_member(name) for name in ("ada", "bob", "cyd")], random.Random(seed),
-    )
-    config = config_of(
-        discord={"api_base": server.api_base, "edit_seconds": 0.2},
-        limits={"user_per_minute": 0, "guild_per_minute": 0}, sampling={"max_tokens": 8},
-    )
-    async with running(config, tmp_path, {"DISCORD_BOT_TOKEN": "secret-token"}) as here:
-        await server.ready()
-        for _ in range(3):
-            await crowd.ask()
-        await server.wait_for(lambda _: len(crowd.answers()) == 3)
-        for step in range(STEPS):
-            await crowd.act()
-            if step == STEPS // 2:
-                await server.drop(4009)
-            await asyncio.sleep(0)
-        await server.wait_for(lambda _: len(crowd.answers()) >= crowd.asked, timeout=40)
-
-        async def agreed() -> bool:
-            held = {
-                (vote.exchange_id, vote.rater, vote.value)
-                for vote in await here.app.store.current_votes()
-            }
-            return held == await crowd.seen(here.app)
-
-        async def recorded() -> bool:
-            return await here.app.store.count_exchanges() == crowd.asked
-
-        await until(recorded)
-        await until(agreed)
-        assert len(crowd.answers()) == crowd.asked
+    async with DiscordServer("secret-token") as server:
+        stage = DiscordStage(server, len(seeds))
+        config = config_of(
+            discord={"api_base": server.api_base, "edit_seconds": 0.2},
+            limits={"user_per_minute": 0, "guild_per_minute": 0},
+            sampling={"temperature": 0.0, "max_tokens": 5},
+        )
+        async with running(config, tmp_path, {"DISCORD_BOT_TOKEN": "secret-token"}) as here:
+            await stage.ready()
+            await Play(stage, here.app, seeds).run()
+        assert server.unknown_requests == []

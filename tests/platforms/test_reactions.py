@@ -1,0 +1,102 @@
+"""Signs become votes in the order in which they were given, whatever comes in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.platforms.reactions import Sign, Signs, Standing
+from bot.ratings import Ratings
+from bot.store import Store
+from bot.types import BASE, ChannelKey, Exchange, Sampling, Timings, Turn, VoteValue
+
+HERE = ChannelKey("discord", "guild", "here")
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+REPLY = Exchange(
+    HERE, "ada", ("ada",), (Turn("user", "hello"),), (1, 2), (3, 4), "hello", "stop", BASE,
+    "tiny", Sampling(), Timings(), NOW, platform_ids=("first", "second"),
+)  # fmt: skip
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with await Store.open(tmp_path) as store:
+        await store.add_exchange(REPLY)
+        yield store
+
+
+@pytest.fixture
+def signs(store: Store) -> Signs:
+    return Signs(Ratings(store, lambda: NOW))
+
+
+def sign(person: str, value: VoteValue, *, gone: bool = False, time: float = 0.0) -> Sign:
+    return Sign(HERE, "first", person, value, withdrawn=gone, time=time)
+
+
+async def held(signs: Signs, store: Store) -> dict[str, int]:
+    await signs.settled()
+    return {vote.rater: vote.value for vote in await store.current_votes()}
+
+
+async def test_a_sign_that_is_told_after_a_later_one_changes_nothing(
+    signs: Signs, store: Store
+) -> None:
+    signs.take(sign("ada", 1, gone=True, time=2.0))
+    signs.take(sign("ada", 1, time=1.0))
+    signs.take(sign("bob", 1, time=1.0))
+    assert await held(signs, store) == {"bob": 1}
+
+
+async def test_what_is_cleared_under_a_growing_reply_does_not_count_and_what_comes_then_does(
+    signs: Signs, store: Store
+) -> None:
+    signs.growing(HERE, "first")
+    signs.take(sign("ada", 1))
+    signs.take(sign("bob", -1))
+    signs.clear(HERE, "first", 1)
+    signs.take(sign("cyd", 1))
+    signs.grown(HERE, ("first",))
+    assert await held(signs, store) == {"bob": -1, "cyd": 1}
+    signs.clear(HERE, "first", 0)
+    signs.take(sign("bob", 1))
+    assert await held(signs, store) == {"bob": 1}
+
+
+async def test_what_people_do_while_the_platform_is_asked_comes_after_its_answer(
+    signs: Signs, store: Store
+) -> None:
+    async def read() -> Standing:
+        signs.take(sign("ada", 1, gone=True))
+        signs.take(sign("bob", -1))
+        return {"ada": {1}, "cyd": {-1}}
+
+    signs.take(sign("ada", 1))
+    signs.take(sign("dan", 1))
+    await signs.compare(HERE, ["first"], read)
+    assert await held(signs, store) == {"bob": -1, "cyd": -1}
+
+
+async def test_signs_wait_for_a_look_at_the_other_message_of_a_reply(
+    signs: Signs, store: Store
+) -> None:
+    async def read() -> Standing:
+        signs.take(sign("ada", 1, gone=True))
+        return {"ada": {1}}
+
+    await signs.compare(HERE, ["second", "first"], read)
+    assert await held(signs, store) == {}
+
+
+async def test_a_look_that_fails_changes_nothing_and_is_told(signs: Signs, store: Store) -> None:
+    async def read() -> Standing:
+        signs.take(sign("bob", 1))
+        raise OSError("no network")
+
+    signs.take(sign("ada", 1))
+    with pytest.raises(OSError, match="no network"):
+        await signs.compare(HERE, ["first"], read)
+    assert await held(signs, store) == {"ada": 1, "bob": 1}
