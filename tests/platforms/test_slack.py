@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -516,7 +517,7 @@ async def test_a_limit_of_slack_is_waited_for_and_a_refusal_is_logged_with_what_
 
 async def refusal(server: SlackServer, bot: str = BOT, app: str = APP) -> str:
     """How a platform ends that was given these tokens; it comes to no conversation."""
-    nobody = cast(Any, None)
+    nobody = cast(Any, SimpleNamespace(ratings=None))
     with pytest.raises(ConfigError) as caught:
         config = Config(slack=SlackConfig(api_base=server.api_base))
         async with asyncio.timeout(10):
