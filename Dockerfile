@@ -3,7 +3,8 @@
 #   docker build -t rapport --build-arg TORCH_INDEX=... .     PyTorch's index of CPU wheels
 #   docker build -t rapport --build-arg DEVICE=cuda .         torch as pip finds it, with CUDA
 #   add --build-arg PIP_INDEX_URL=... to either for a mirror of all the rest
-#   docker run -it -v rapport:/data rapport
+#   docker run -v rapport:/data -e DISCORD_BOT_TOKEN rapport                 on Discord and Slack
+#   docker run -it -v rapport:/data rapport chat                             in the terminal
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS build
@@ -43,4 +44,4 @@ VOLUME /data
 HEALTHCHECK --interval=60s --timeout=20s --start-period=120s \
     CMD ["python", "-c", "import os, pathlib, sys; pid = pathlib.Path('/data/rapport.lock').read_text().strip(); sys.exit(not (pid and pathlib.Path('/proc', pid).exists()))"]
 ENTRYPOINT ["rapport"]
-CMD ["chat"]
+CMD ["run"]

@@ -8,6 +8,7 @@ by hand.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,16 @@ English dialogues and knows nothing else.
 
 ## Recipe
 
-`rapport pretrain --data DIR --out DIR --minutes {settings["minutes"]:g}`:
+`rapport pretrain --data DIR --out DIR --minutes {settings["minutes"]:g}{_start(settings)}`:
 {training["steps"]} steps, {training["tokens"] / 1e6:.1f} M tokens in {training["minutes"]}
 minutes on two busy CPU cores in fp32. Batches of {settings["batch_tokens"]} tokens in packed
 rows of {settings["context"] // 2} and
 {settings["context"]}; Muon (peak {settings["muon_learning_rate"]}) for matrices, AdamW (peak
-{settings["learning_rate"]}) for the rest, warm-up and cosine over the time; word dropout
-{settings["token_dropout"]}; the share of everyday dialogues grows from
-{settings["everyday_first"]:.0%} to {settings["everyday_last"]:.0%} of the tokens.
+{settings["learning_rate"]}) for the rest, warm-up and cosine over the time. A dialogue sees only
+itself; a token that a person says weighs {settings["heard_weight"]:g} of one that the bot is to
+say, and {settings["token_dropout"]:.0%} of people's words are dropped until the last 8 % of the
+time; the share of everyday dialogues grows from {settings["everyday_first"]:.0%} to
+{settings["everyday_last"]:.0%} of the tokens.
 Half of the dialogues have a system prompt, a tenth has example exchanges in it.
 
 {training.get("notes", "")}
@@ -144,6 +147,10 @@ contradicts itself, and may claim to have seen films or have a family, as the pe
 training data did. The corpora were only lightly filtered, so a rude or odd reply is
 possible. Use it to see how Rapport works, and choose a larger model to talk with.
 """
+
+
+def _start(settings: Mapping[str, Any]) -> str:
+    return " --start MODEL" if settings.get("start") else ""
 
 
 def _cell(text: str) -> str:
