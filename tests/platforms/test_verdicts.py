@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 import learning.loop
+from bot.admission import Admission
 from bot.app import App
 from bot.commands import Answer, Asker, Commands, Table
 from bot.errors import LearningError
@@ -120,7 +122,8 @@ class Judged:
     def presses(self) -> Presses:
         nobody = cast(Any, None)  # /learn asks the learning half alone
         half = cast(Learning, self)
-        return Presses(Commands(nobody, nobody, nobody, half, nobody))
+        talk = cast(Any, SimpleNamespace(admission=Admission(1000)))  # nobody is blocked
+        return Presses(Commands(talk, nobody, nobody, half, nobody))
 
 
 def text_of(answer: Answer) -> str:
