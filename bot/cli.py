@@ -142,7 +142,9 @@ def run_(config_file: Path | None, data: Path) -> None:
 @click.option("--url", default="", metavar="URL",
               help="Where Slack reaches the bot, for slack.mode = \"http\".")
 def slack_manifest(config_file: Path | None, url: str) -> None:
-    """Print the Slack app for Slack to make, with the agent view if slack.agent_view is set.
+    """Print the Slack app for Slack to make.
+
+    It has the agent view if slack.agent_view is set.
 
     Paste it at https://api.slack.com/apps (Create New App, From a manifest). Then install
     the app for SLACK_BOT_TOKEN, and make an app-level token with the scope
