@@ -422,6 +422,21 @@ async def test_a_text_file_on_slack_is_read_with_the_message_and_another_is_name
     assert server.downloads == [files[1]["id"]]
 
 
+async def test_a_file_of_somebody_who_is_not_answered_is_not_fetched(
+    slack: OnSlack, start: Start
+) -> None:
+    server = slack.server
+    file = server.attach("notes.txt", b"The fox is red.", "text/plain")
+    bob = server.add_user("bob")
+    permissions: dict[str, object] = {"users": {"blocked_ids": [slack.ada.id]}}
+    async with start(slack, permissions) as here:
+        await slack.ready()
+        await server.say(slack.channel, slack.ada, "look", files=[file])
+        await server.say(slack.channel, bob, "hello")
+        await answered(here.app, slack, 1)  # what was said first was taken first
+    assert server.downloads == []
+
+
 async def test_the_token_is_sent_to_slack_alone_and_to_no_page_it_leads_to(
     slack: OnSlack, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -183,6 +183,11 @@ class Listeners:
         return self._answers.talking(key) or await self._conversation.last(key) is not None
 
     async def _take(self, event: incoming.Event, key: ChannelKey) -> None:
+        # Asked before anything is done for them: a persona's copy, or the reading of files.
+        if not self._conversation.permitted(
+            incoming.as_message(event, key, "", {}, private=False)
+        ):
+            return
         await self._inherit(key)
         text, names = await self._read(event)
         private = await self._places.is_private(event["channel"])
