@@ -12,9 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from bot.errors import StoreError
 from bot.store.adapters import Adapters
 from bot.store.conversations import Conversations
@@ -28,6 +25,7 @@ from bot.store.database import (
 from bot.store.exchanges import Exchanges
 from bot.store.journal import Journal
 from bot.store.people import People
+from bot.store.reader import Reader
 from bot.store.runs import Runs
 from bot.store.votes import Votes
 from bot.store.writer import Writer
@@ -38,9 +36,9 @@ FILE = "rapport.db"
 class Store(Conversations, Exchanges, Votes, People, Runs, Adapters, Journal):
     """Everything that Rapport remembers."""
 
-    def __init__(self, file: Path, readers: AsyncEngine, writing: Engine) -> None:
+    def __init__(self, file: Path) -> None:
         """Use `Store.open`, which brings the schema up to date first."""
-        super().__init__(readers, Writer(writing))
+        super().__init__(Reader(reading_engine(file)), Writer(writing_engine(file)))
         self._file = file
 
     @classmethod
@@ -54,14 +52,14 @@ class Store(Conversations, Exchanges, Votes, People, Runs, Adapters, Journal):
         file = folder / FILE
         # Together in one thread: file access and schema work would stall the event loop.
         await asyncio.to_thread(_prepare, folder, file)
-        return cls(file, reading_engine(file), writing_engine(file))
+        return cls(file)
 
     async def close(self) -> None:
-        """Finish the writes that wait, then let go of the file. Closing again is harmless."""
+        """Finish what has begun, then let go of the file. Closing again is harmless."""
         try:
             await self._writer.close()
         finally:
-            await self._readers.dispose()
+            await self._reader.close()
 
     async def __aenter__(self) -> Self:
         """The store itself."""

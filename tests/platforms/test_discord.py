@@ -322,6 +322,25 @@ async def test_what_was_asked_before_a_restart_is_answered_after_it(
         assert last.prompt[-1].content == "still there?"
 
 
+async def test_a_bot_that_was_stopped_while_it_connected_does_nothing_afterwards(
+    server: DiscordServer, start: Start, channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    def late() -> list[asyncio.Task[object]]:
+        return [task for task in asyncio.all_tasks() if "_delay_ready" in repr(task)]
+
+    async def connecting() -> bool:
+        return bool(late())
+
+    async with start():
+        await until(connecting)
+        saying_ready = late()
+    await asyncio.wait(saying_ready)
+    events = [task for task in asyncio.all_tasks() if "on_ready" in repr(task)]
+    if events:
+        await asyncio.wait(events)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_wrong_token_and_a_missing_intent_say_which_switch_to_turn(
     server: DiscordServer, start: Start
 ) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import aiohttp
 import discord
@@ -70,10 +71,19 @@ class RapportClient(discord.AutoShardedClient):
         self._people = people
         self.signs = Signs(conversation.ratings, self._ask_consent)
         self._reconciliation = Reconciliation(self, conversation, self._thumbs, self.signs)
-        self._answers: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._talking: list[ChannelKey] = []
         self._taking = Turns()
         self._interrupted: list[Heard] = []
+
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Start what an event asks for; after the end nothing is started.
+
+        discord.py waits two seconds for more servers before it says that it is ready, and
+        says so even when it was closed in the meantime.
+        """
+        if not self.is_closed():
+            super().dispatch(event, *args, **kwargs)
 
     async def setup_hook(self) -> None:
         """After the login, before the first connection."""
@@ -88,11 +98,15 @@ class RapportClient(discord.AutoShardedClient):
         """Connected anew: catch up with what was missed."""
         assert self.user is not None
         log.info("Discord: connected as %s in %d servers", self.user, len(self.guilds))
+        self._start(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """Answer and count what came while nobody listened."""
         await self._answer_interrupted()
         places = {place.id: place for place in self._lively()}
         places |= {place.id: place for place in await self._reconciliation.run()}
         for place in list(places.values())[:MOST_PLACES]:
-            await self._catch_up(place)
+            await self._hear_again(place)
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody said something."""
@@ -201,7 +215,7 @@ class RapportClient(discord.AutoShardedClient):
                 lately.append((last, place))
         return [place for _, place in sorted(lately, key=lambda one: one[0], reverse=True)]
 
-    async def _catch_up(self, channel: Place) -> None:
+    async def _hear_again(self, channel: Place) -> None:
         """Hear what was said in a channel while nobody listened; what is known stays so."""
         since = _long_ago()
         try:
@@ -249,9 +263,13 @@ class RapportClient(discord.AutoShardedClient):
     ) -> None:
         receipt = self._receipt(heard, question)
         self._talking.append(heard.message.channel)
-        task = asyncio.create_task(self._answer(heard, channel, question, receipt))
-        self._answers.add(task)
-        task.add_done_callback(self._answers.discard)
+        self._start(self._answer(heard, channel, question, receipt))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work that takes long, in a task that does not outlive the client."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _receipt(self, heard: Heard, question: discord.Message | None) -> Receipt | None:
         """The sign under a question that waits behind another; what is refused does not wait."""
@@ -331,10 +349,10 @@ class RapportClient(discord.AutoShardedClient):
 
     async def close(self) -> None:
         """Let answers that are being made end as they are, keep every vote, disconnect."""
-        for task in self._answers:
+        for task in self._tasks:
             task.cancel()
-        if self._answers:
-            await asyncio.wait(self._answers)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self.signs.settled()
         await super().close()
 
