@@ -21,8 +21,9 @@ help: ## List what make can do
 demo: $(READY) ## Talk to the built-in model, vote, and watch it learn
 	@$(BIN)/rapport demo
 
+# A process a core, each computing on one: faster than one process that computes on all.
 test: $(READY) ## Run every test; PYTEST="-k gate" passes arguments on
-	@$(BIN)/python -m pytest $(PYTEST)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST)
 
 lint: $(READY) ## Check the style with ruff
 	@$(BIN)/ruff check .

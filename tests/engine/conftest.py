@@ -17,8 +17,8 @@ Start = Callable[..., LocalEngine]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def two_threads() -> None:
-    torch.set_num_threads(2)
+def one_thread() -> None:
+    torch.set_num_threads(1)  # the other cores run other tests
 
 
 @pytest.fixture(scope="session")
