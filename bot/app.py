@@ -118,7 +118,8 @@ async def open_app(config: Config, data: Path, *, echo: bool = False) -> AsyncIt
         pending = PendingRuns()
         learning.listen(pending.hear)
         conversation = Conversation(
-            engine, store, config, learning.current, on_vote=learning.on_vote
+            engine, store, config, learning.current, on_vote=learning.on_vote,
+            on_reply=learning.on_reply,
         )
         people = People(store, config, conversation=conversation, learning=learning)
         await people.finish()

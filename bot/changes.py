@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime, timedelta
 
 from bot.admission import clean
 from bot.errors import StoreError
@@ -21,6 +22,8 @@ from bot.types import ChannelKey, Message
 
 log = logging.getLogger(__name__)
 
+SPAN = timedelta(days=1)
+"""How far back it is looked for changes that were missed."""
 MOST = 10_000
 """Deleted messages that are remembered by their ids, for when they are heard only then."""
 
@@ -37,6 +40,13 @@ class Changes:
     async def on_record(self, spots: Collection[Spot]) -> bool:
         """Whether a message is on record, so that its new words are worth finding out."""
         return await self._store.on_record(spots)
+
+    async def newest(self, channel: ChannelKey, limit: int) -> list[str]:
+        """The platform's ids of what is on record of the last day, newest first.
+
+        A platform that missed something compares them with what it shows now.
+        """
+        return await self._store.newest_messages(channel, datetime.now(UTC) - SPAN, limit)
 
     async def edited(self, spots: Collection[Spot], text: str) -> None:
         """Let a message say something else from now on; durable on return.

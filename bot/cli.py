@@ -1,8 +1,8 @@
 """``rapport``: the commands of the terminal.
 
 Each command parses its flags, opens what it needs through `bot.app`, and prints; the work
-is done in the rooms. Commands about learning are in `bot.cli_learning`, what is asked of
-the machine in `bot.doctor`.
+is done in the rooms. Commands about learning are in `bot.cli_learning`, about versions in
+`bot.cli_adapters`, what is asked of the machine in `bot.doctor`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from bot import __version__
-from bot.cli_learning import adapters, pretrain, simulate, train, votes
+from bot.cli_adapters import adapters
+from bot.cli_learning import pretrain, simulate, train, votes
 from bot.cli_options import (
     RapportGroup,
     config_option,
@@ -198,13 +199,14 @@ def backup(config_file: Path | None, data: Path, file: Path) -> None:
 def doctor(config_file: Path | None, data: Path) -> None:
     """Check what Rapport needs.
 
-    Looks at the configuration, the data folder, the database, the disk, the model and the
-    device, and says how to mend what is wrong. Exits with 1 if there is a problem.
+    Looks at the configuration, the schedule, the data folder, the database, the disk, the
+    model and the device, and says how to mend what is wrong. Exits with 1 if there is a problem.
     """
     from bot.doctor import examine
+    from learning.schedule import next_run
 
     fine = True
-    for finding in run(examine(config_file, data)):
+    for finding in run(examine(config_file, data, next_run)):
         fine &= finding.fine
         mark = click.style("ok     ", fg="green") if finding.fine else click.style(
             "problem", fg="red")

@@ -1,7 +1,7 @@
-"""The commands about learning: train, adapters, votes, simulate, pretrain.
+"""The commands about learning: train, votes, simulate, pretrain.
 
-They parse, open the app, and print what the learning room says; `bot.cli` gathers them.
-Nothing heavy is imported before a command runs.
+They parse, open the app, and print what the learning room says; `bot.cli` gathers them, and
+`bot.cli_adapters` has those about versions. Nothing heavy is imported before a command runs.
 """
 
 from __future__ import annotations
@@ -53,119 +53,6 @@ def train(config_file: Path | None, data: Path) -> None:
 
 
 @click.group()
-def adapters() -> None:
-    """The versions the bot has made of itself."""
-
-
-@adapters.command("list", epilog=examples("rapport adapters list"))
-@config_option
-@data_option
-def list_(config_file: Path | None, data: Path) -> None:
-    """Every version, how it is liked, and what the gate said."""
-    read_config(config_file)
-    from bot.app import open_store
-    from bot.commands import adapters_table
-    from bot.platforms.console_render import Plain
-
-    async def show() -> None:
-        async with open_store(data) as store:
-            Plain().answer(await adapters_table(await store.adapters(), store))
-            click.echo(f"serving: {await store.champion()}")
-
-    run(show())
-
-
-@adapters.command(epilog=examples("rapport adapters show v3"))
-@config_option
-@data_option
-@click.argument("version")
-def show(config_file: Path | None, data: Path, version: str) -> None:
-    """One version: its verdict with every check, and its manifest."""
-    read_config(config_file)
-    from bot.app import open_store, registry_in
-    from bot.commands import version_name
-    from bot.errors import AdapterError
-
-    async def tell() -> None:
-        name = version_name(version)
-        async with open_store(data) as store:
-            known = {adapter.name: adapter for adapter in await store.adapters()}
-            if name not in known:
-                raise AdapterError(f"there is no {name}; `rapport adapters list` shows them")
-            click.echo(f"{name}: {known[name].status}, made {known[name].created:%Y-%m-%d %H:%M}")
-            verdict = await store.verdict(name)
-        if verdict:
-            click.echo(f"{verdict['outcome']} against {verdict['champion']}: "
-                       f"{verdict['sentence']}")
-            for check in verdict["checks"]:
-                mark = "passed" if check.get("passed") else "failed"
-                click.echo(f"  {mark}  {check.get('name')}: {check.get('reason')}")
-        manifest = registry_in(data).manifest(name)
-        click.echo(f"trained on {len(manifest.exchanges)} exchanges, base {manifest.base[:12]}, "
-                   f"snapshot {manifest.snapshot[:12]}, seed {manifest.seed}")
-        for key, value in {**manifest.settings, **manifest.metrics}.items():
-            click.echo(f"  {key}: {value}")
-
-    run(tell())
-
-
-@adapters.command(epilog=examples("rapport adapters promote v3"))
-@config_option
-@data_option
-@click.argument("version")
-def promote(config_file: Path | None, data: Path, version: str) -> None:
-    """Let VERSION serve, whatever the gate said.
-
-    It serves from the next start on; the bot must not be running.
-    """
-    read_config(config_file)
-    from bot.app import promote_adapter
-    from bot.commands import version_name
-
-    name = version_name(version)
-    run(promote_adapter(data, name))
-    click.echo(f"{name} serves from the next start on.")
-
-
-@adapters.command(epilog=examples("rapport adapters rollback", "rapport adapters rollback base"))
-@config_option
-@data_option
-@click.argument("version", required=False)
-def rollback(config_file: Path | None, data: Path, version: str | None) -> None:
-    """Serve the version before this one again, or VERSION.
-
-    The bot must not be running; in a running one, say /learn rollback.
-    """
-    config = read_config(config_file)
-    from bot.app import open_app
-    from bot.commands import version_name
-
-    async def change() -> None:
-        name = version_name(version) if version else None
-        async with open_app(config, data) as app:
-            click.echo(await app.learning.rollback(name))
-
-    run(change())
-
-
-@adapters.command(epilog=examples("rapport adapters prune --keep 3"))
-@config_option
-@data_option
-@click.option("--keep", type=click.IntRange(1), metavar="N",
-              help="How many to keep (default: learning.keep_versions).")
-def prune(config_file: Path | None, data: Path, keep: int | None) -> None:
-    """Remove old versions' files; what serves, the one before it and what channels try stay.
-
-    Their verdicts and votes remain in the database. The bot must not be running.
-    """
-    config = read_config(config_file)
-    from bot.app import prune_adapters
-
-    removed = run(prune_adapters(config, data, keep))
-    click.echo(f"Removed {', '.join(removed)}." if removed else "There is nothing to remove.")
-
-
-@click.group()
 def votes() -> None:
     """What people rated."""
 
@@ -202,6 +89,72 @@ def export(config_file: Path | None, data: Path, form: str, out: Path | None) ->
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror}") from error
     click.echo(f"{number} rows in {out}.")
+
+
+@votes.command("import", epilog=examples("rapport votes import votes.jsonl",
+                                        "rapport votes import votes.jsonl --data /srv/rapport"))
+@config_option
+@data_option
+@click.argument("file", type=click.Path(path_type=Path))
+def import_(config_file: Path | None, data: Path, file: Path) -> None:
+    """Take votes that were gathered elsewhere.
+
+    FILE has a JSON object a line: "messages" (the last one the user's), "reply", "label" (true
+    is liked), "user" (who rated), and if you know it "time". Nothing is kept of a file with a
+    line that cannot be used; a line that is here already is not taken twice. That the people
+    in it agree is for you to know. The bot must not be running on the same data folder.
+    """
+    config = read_config(config_file)
+    from datetime import UTC, datetime
+
+    from bot.app import open_app
+    from bot.progress import progress_bar
+    from learning.votes_file import Imported, import_votes, read_votes
+
+    try:
+        with file.open(encoding="utf-8") as lines:
+            given = list(read_votes(lines))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise DataError(f"cannot read {file}: {reason}") from error
+
+    async def take() -> Imported:
+        async with open_app(config, data) as app:
+            with progress_bar("importing") as tell:
+                return await import_votes(
+                    app.store, app.engine, given, datetime.now(UTC),
+                    lambda done: tell(done / len(given), f"{done} of {len(given)} lines"),
+                )
+
+    done = run(take())
+    click.echo(f"{done.votes} votes on {done.replies} new replies and {done.known} known ones.")
+    if done.too_long:
+        click.echo(f"{done.too_long} lines are left out: the model has no room for them.")
+
+
+@votes.command(epilog=examples("rapport votes explain 12",
+                               "rapport votes explain 12 --data /srv/rapport"))
+@config_option
+@data_option
+@click.argument("reply", type=click.IntRange(1, 2**63 - 1))
+def explain(config_file: Path | None, data: Path, reply: int) -> None:
+    """Why the votes on a reply count as they do.
+
+    For each vote on REPLY (its number, as `rapport votes export` and /why show it): what it
+    weighs, and by which rules of [learning.votes]. Then what the votes come to, and whether the
+    reply is learned from, kept for judging, waits for an operator, or is left out and why.
+    Repeats no words of anybody, and may be asked while the bot is running.
+    """
+    config = read_config(config_file)
+    from bot.app import open_store
+    from learning.explain import explain as explained
+
+    async def tell() -> None:
+        async with open_store(data) as store:
+            for line in (await explained(store, config, reply)).lines():
+                click.echo(line)
+
+    run(tell())
 
 
 @click.command(epilog=examples(
@@ -280,6 +233,7 @@ def _print_simulation(result: dict[str, Any]) -> None:
     final = result["final"]
     click.echo(f"like-rate {final['base_like_rate']:.1%} -> {final['like_rate']:.1%}; "
                f"{final['promotions']} promoted, {final['rejections']} rejected, "
+               f"{final['shadows']} with too few votes to judge by (shadow), "
                f"{final['rollbacks']} rolled back")
 
 

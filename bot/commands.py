@@ -20,7 +20,7 @@ from bot.learning_port import Learning
 from bot.lessons import LESSONS, Lessons, adapters_table, learning_line, version_name
 from bot.people import People
 from bot.store import Store
-from bot.types import ChannelKey, Exchange, VoteValue
+from bot.types import ChannelKey, Exchange, VoteValue, last_user_text
 
 # What platforms and the command line need of commands, they take from here.
 __all__ = [
@@ -146,10 +146,21 @@ class Commands:
             return said("There is no reply yet.", "bad")
         told = await self._conversation.ratings.rated(asker.channel, exchange)
         turns = tuple((turn.role, in_short(turn.content)) for turn in told.prompt)
+        examples = await self._examples(told)
         return Answer((
             Table(f"Reply {told.id}", ("", ""), await self._facts(told)),
+            *([Table("Liked answers it was shown", ("", ""), examples)] if examples else []),
             Table("What the model saw", ("", ""), turns),
         ))
+
+    async def _examples(self, told: Exchange) -> tuple[tuple[str, str], ...]:
+        """The examples in a prompt, with their questions in short."""
+        found = {one.id: one for one in await self._store.exchanges(told.examples)}
+        return tuple(
+            (f"#{key}", in_short(last_user_text(found[key].prompt), 60)
+             if key in found else "deleted since")
+            for key in told.examples
+        )
 
     async def _facts(self, told: Exchange) -> tuple[tuple[str, str], ...]:
         sampling, timings = told.sampling, told.timings

@@ -10,19 +10,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from bot.gate_config import GateConfig
+from bot.sections import Count, Positive, Section, Share
 from bot.types import Sampling
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, strict about names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from bot.votes_config import WeighingConfig
+from bot.watch_config import WatchConfig
 
 
 class ModelConfig(Section):
@@ -96,8 +90,22 @@ class ConversationConfig(Section):
     true answers those that have gathered together."""
 
 
+class MemoryConfig(Section):
+    """Liked exchanges as examples in later prompts of the same channel, without training."""
+
+    enabled: bool = False
+    """Whether the model is shown liked exchanges that resemble a question. Off by default: that it
+    makes replies better has not been shown yet."""
+    examples: Positive = 2
+    """Most examples in a prompt."""
+    tokens: Positive = 160
+    """Most tokens of a prompt for them all; never more than a quarter of what it may have."""
+    silence_minutes: Positive = 30
+    """Minutes without a question after which examples are chosen anew for the next one."""
+
+
 class SftConfig(Section):
-    """Supervised training on liked replies."""
+    """Training of an adapter; supervised, on liked replies, unless learning.objective says more."""
 
     learning_rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Peak learning rate; 0 takes one that suits the model: 1e-3 for small ones, 2e-4 for
@@ -105,7 +113,8 @@ class SftConfig(Section):
     epochs: Positive = 3
     """Most passes over the examples; early stopping may end sooner."""
     batch: Positive = 16
-    """Examples in an optimiser step; small sets are cut into at least four steps a pass."""
+    """Examples in an optimiser step (a pair for dpo is one); small sets are cut into at least four
+    steps a pass."""
     micro_batch: Positive = 8
     """Examples in one forward and backward pass: smaller needs less memory and yields sooner."""
     rank: Positive = 16
@@ -124,34 +133,28 @@ class SftConfig(Section):
     luck."""
 
 
-class GateConfig(Section):
-    """What a candidate must show before it serves."""
+class PreferenceConfig(Section):
+    """Training on liked replies against disliked ones (`kto`, `dpo`).
 
-    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
-    """Chance of promoting a candidate that is no better, over all rounds together."""
-    min_items: Positive = 10
-    """Fewest held-out votes for a promotion; below it the verdict is "shadow"."""
-    min_per_class: Positive = 3
-    """Fewest held-out likes, and fewest held-out dislikes, for a promotion."""
-    auc_margin: Share = 0.02
-    """How much worse (0 to 1) the candidate may tell likes from dislikes than the champion."""
-    anchor_nll_rise: Share = 0.05
-    """How much likelier the base's own replies must stay: largest rise of their loss (0.05 = 5
-    %)."""
-    kl_to_base: Annotated[float, Field(gt=0.0)] = 0.25
-    """Furthest a candidate may drift from the base model, in nats a token."""
-    ends_margin: Share = 0.05
-    """How many fewer test replies may end by themselves (0.05 = 5 points)."""
-    distinct_floor: Share = 0.85
-    """Least variety of word pairs, as a multiple of the champion's."""
-    repetition_ceiling: Annotated[float, Field(ge=1.0)] = 1.2
-    """Most repetition of four-word runs, as a multiple of the champion's."""
-    length_low: Share = 0.7
-    """Shortest mean length of the test replies, as a multiple of the champion's."""
-    length_high: Annotated[float, Field(ge=1.0)] = 1.4
-    """Longest mean length of the test replies, as a multiple of the champion's."""
-    canaries: Positive = 32
-    """Fixed prompts both versions answer before a promotion."""
+    The keys of learning.sft hold there as well, but for the learning rate.
+    """
+
+    min_rated: Positive = 300
+    """Fewest rated replies from which objective "auto" trains on dislikes as well."""
+    min_disliked: Positive = 50
+    """Fewest disliked replies among them."""
+    learning_rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Peak learning rate; 0 takes one that suits the model: 5e-4 for small ones, 5e-5 for
+    others."""
+    beta: Annotated[float, Field(gt=0.0)] = 0.1
+    """How soon a reply has moved far enough from what the base model makes of it: larger is
+    sooner."""
+    nll: Share = 0.15
+    """Share of plain training on liked replies that is added (0 to 1)."""
+    class_weight_low: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    """Least weight of liked or of disliked replies, where one kind outnumbers the other."""
+    class_weight_high: Annotated[float, Field(ge=1.0)] = 4.0
+    """Most weight of liked or of disliked replies."""
 
 
 class ScheduleConfig(Section):
@@ -322,17 +325,22 @@ class LearningConfig(Section):
     retention_days: Count = 30
     """Days that words of people who have not consented are kept on Discord and Slack; 0 is for
     ever."""
-    rater_cap: Annotated[float, Field(ge=1.0)] = 2.0
-    """One person's total weight, as a multiple of the fair share (total weight / people)."""
     min_examples: Positive = 4
     """Fewest liked replies a run starts with, those kept for judging not counted."""
+    objective: Literal["auto", "sft", "kto", "dpo"] = "auto"
+    """What a run learns from: "sft" liked replies; "kto" liked and disliked ones; "dpo" a liked
+    and a disliked one to the same prompt; "auto" sft, and from learning.preference.min_rated
+    replies kto, with dpo where it can."""
     seed: int = 0
     """The seed of a run: the same frozen votes, settings and seed make the same adapter."""
     keep_versions: Positive = 8
     """Versions kept on disk; older ones are removed, the serving one and its predecessor
     never."""
+    votes: WeighingConfig = WeighingConfig()
     sft: SftConfig = SftConfig()
+    preference: PreferenceConfig = PreferenceConfig()
     gate: GateConfig = GateConfig()
+    watch: WatchConfig = WatchConfig()
     schedule: ScheduleConfig = ScheduleConfig()
 
 
@@ -352,6 +360,7 @@ class Config(Section):
     engine: EngineConfig = EngineConfig()
     sampling: SamplingConfig = SamplingConfig()
     conversation: ConversationConfig = ConversationConfig()
+    memory: MemoryConfig = MemoryConfig()
     permissions: PermissionsConfig = PermissionsConfig()
     limits: LimitsConfig = LimitsConfig()
     moderation: ModerationConfig = ModerationConfig()

@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bot.config import Config, Section
+from bot.config import Config
 from bot.errors import ConfigError
+from bot.sections import Section
 
 
 def load_config(path: Path | None = None) -> Config:

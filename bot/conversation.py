@@ -6,7 +6,7 @@ from `Conversation.answer`. `respond` is both in one. The exchange is durable be
 platform is told that the reply has ended; settings before their calls return. A
 channel has one reply at a time, in the order the messages came. Which adapter answers is
 the caller's knowledge (`adapter_for`); tokens, templates and the window are
-`bot.history`'s.
+`bot.history`'s, and what else the model is shown is `bot.prompts`'s.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from bot.changes import Changes
 from bot.config import Config
 from bot.engine.base import Delta, Engine, Request
 from bot.errors import Busy, PromptTooLong, RapportError
-from bot.history import ChannelLog, ChannelLogs, Prompt, Window, clipped, restored
+from bot.history import ChannelLog, ChannelLogs, Prompt, clipped, restored
 from bot.moderation import Moderation, Withheld
+from bot.prompts import Prompts
 from bot.ratings import Ratings
 from bot.store import Store
 from bot.turns import Turns
@@ -114,12 +115,14 @@ class Conversation:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_vote: Callable[[Vote], Awaitable[object]] | None = None,
+        on_reply: Callable[[str, FinishReason, str, list[int]], None] = lambda *_: None,
         channels_in_memory: int = 1024,
     ) -> None:
         self._engine = engine
         self._store = store
         self._config = config
         self._adapter_for = adapter_for
+        self._on_reply = on_reply
         self._clock = clock
         self._moderation = Moderation(config.moderation)
         self._logs = ChannelLogs(channels_in_memory)
@@ -130,12 +133,7 @@ class Conversation:
             permissions=config.permissions, limits=config.limits,
         )
         self.ratings = Ratings(store, clock, on_vote, self.admission.barred)
-        context = engine.info.context
-        self._reserve = min(config.sampling.max_tokens, max(1, context // 2))
-        budget = context - self._reserve
-        if config.conversation.history_tokens:
-            budget = min(budget, config.conversation.history_tokens)
-        self._window = Window(engine.template, engine.info.end_ids, budget)
+        self._prompts = Prompts(engine, store, config, self._moderation, clock)
 
     async def respond(
         self, message: Message, *, seed: int | None = None
@@ -244,7 +242,7 @@ class Conversation:
         persona = await self.persona(message.channel)
         said = _Said()
         try:
-            prompt = await asyncio.to_thread(self._window.prompt, asked, persona)
+            prompt = await self._prompts.prompt(message.channel, asked, persona)
             request = self._request(message.channel, prompt, seed)
             try:
                 stream = self._moderation.screen(self._engine.stream(request))
@@ -263,6 +261,7 @@ class Conversation:
             yield Reply(_instead(refusal), finish="error")
             return
         exchange = await self._record(heard, prompt, request, said)
+        self._on_reply(request.adapter, said.finish, said.text, said.ids)
         note = SHORTENED if prompt.shortened else heard.note
         if said.finish == "error":
             log.error("reply %s failed: %s", exchange, said.error)
@@ -281,7 +280,7 @@ class Conversation:
             log.warning("%s is not loaded; %s gets the base model", adapter, channel)
             adapter = BASE
         sampling = self._config.sampling.settings(seed)
-        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, self._reserve))
+        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, self._prompts.reserve))
         return Request(prompt.ids, adapter, sampling, cache_key=str(channel))
 
     async def _record(
@@ -324,6 +323,7 @@ class Conversation:
                 timings=said.timings,
                 time=self._clock(),
                 private=message.private,
+                examples=tuple(one.exchange_id for one in prompt.recalled.examples),
             ),
             answers=heard.row,
         )

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from bot.config import Config
+from bot.config import Config, ScheduleConfig
 from bot.config_file import load_config
 from bot.errors import RapportError
 from bot.logs import quiet_libraries
@@ -40,7 +41,11 @@ TOKENS = {
 """What each platform needs in the environment."""
 
 
-async def examine(config_file: Path | None, data: Path) -> list[Finding]:
+NextRun = Callable[[ScheduleConfig], datetime | None]
+"""When the clock would start a run next, in UTC; ConfigError where that cannot be understood."""
+
+
+async def examine(config_file: Path | None, data: Path, next_run: NextRun) -> list[Finding]:
     """Look at everything, in the order in which the bot would need it."""
     findings = []
     try:
@@ -52,7 +57,7 @@ async def examine(config_file: Path | None, data: Path) -> list[Finding]:
         config = Config()
         findings.append(Finding("configuration", False, str(error),
                                 "correct the file; the rest is checked with defaults"))
-    findings += [_moderation(config), *_platforms(config, os.environ)]
+    findings += [_moderation(config), _schedule(config, next_run), *_platforms(config, os.environ)]
     findings += await _data(data)
     findings += await asyncio.to_thread(_model, config)
     return findings
@@ -97,6 +102,22 @@ def _moderation(config: Config) -> Finding:
         return Finding("moderation", False, str(error), "correct [moderation] in config.toml")
     number = len(rules.words) + len(rules.patterns) + bool(rules.classifier)
     return Finding("moderation", True, f"{number} rule{'' if number == 1 else 's'}")
+
+
+def _schedule(config: Config, next_run: NextRun) -> Finding:
+    rules = config.learning.schedule
+    mend = "correct [learning.schedule] in config.toml"
+    try:
+        due = next_run(rules)
+    except RapportError as error:
+        return Finding("schedule", False, str(error), mend)
+    if due is not None:
+        return Finding("schedule", True, f"the next run by the clock: {due:%Y-%m-%d %H:%M} UTC")
+    if rules.cron.strip():
+        return Finding("schedule", False, f"learning.schedule.cron: {rules.cron!r} never comes",
+                       mend)
+    votes = f"; one after {rules.every_votes} votes" if rules.every_votes else ""
+    return Finding("schedule", True, f"no run by the clock{votes}")
 
 
 def _platforms(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]:

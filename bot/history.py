@@ -22,6 +22,7 @@ from typing import Protocol
 
 from bot.engine.base import Template
 from bot.errors import PromptTooLong
+from bot.memory import NOTHING, Recalled
 from bot.types import ChannelKey, Role, Turn
 
 ELLIPSIS = " […]"
@@ -62,6 +63,8 @@ class ChannelLog:
     """Ids of the last prompt and its reply; empty when nothing can be continued."""
     text: str = ""
     """The text that `ids` stand for."""
+    recalled: Recalled = NOTHING
+    """The examples that `ids` begin with, behind the persona."""
 
     def heard(self, author: str, text: str) -> ChannelLog:
         """The log with something a person said; it joins a question still unanswered."""
@@ -98,18 +101,21 @@ class Prompt:
     """True when `ids` continue what the model has seen of this channel."""
     shortened: bool
     """True when the question itself had to be cut to fit."""
+    recalled: Recalled = NOTHING
+    """The examples behind the persona."""
 
     @property
     def authors(self) -> tuple[str, ...]:
         """Everyone whose words are in the prompt, in order of appearance."""
-        return tuple(dict.fromkeys(author for line in self.lines for author in line.authors))
+        spoken = (author for line in self.lines for author in line.authors)
+        return tuple(dict.fromkeys((*self.recalled.authors, *spoken)))
 
     def answered(self, reply: str, reply_ids: Sequence[int]) -> ChannelLog:
         """The channel's log once the model has replied; an empty reply leaves a question."""
         if not reply:
             return ChannelLog(self.lines)
         lines = (*self.lines, Line("assistant", reply))
-        return ChannelLog(lines, (*self.ids, *reply_ids), self.text + reply)
+        return ChannelLog(lines, (*self.ids, *reply_ids), self.text + reply, self.recalled)
 
 
 def restored(turns: Iterable[PastTurn], limit: int) -> ChannelLog:

@@ -7,16 +7,17 @@ shown as they are; a refusal is raised as a `RapportError` whose message can be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from bot.types import AdapterRef, ChannelKey, Vote
+from bot.types import AdapterRef, ChannelKey, FinishReason, Vote
 
 EventKind = Literal[
     "queued", "stage", "progress", "verdict", "swapped", "finished", "failed", "cancelled",
-    "rolled_back", "fallback", "tried", "waiting", "approved", "vetoed",
+    "rolled_back", "fallback", "tried", "waiting", "approved", "vetoed", "review",
+    "watched", "drift",
 ]
 ReportState = Literal["serving", "waiting", "turned away", "shadow", "retired"]
 
@@ -76,6 +77,8 @@ class LearningStatus:
     paused: bool = False
     tries: dict[str, str] = field(default_factory=dict)
     """Channels that try a version."""
+    watched: str = ""
+    """How the version is doing that is watched after its promotion, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,21 @@ class Report:
     """PNG of the loss curves and the checks; empty where matplotlib is absent."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    """A liked reply that is not learned from before an operator has looked at it."""
+
+    exchange_id: int
+    question: str
+    """In short."""
+    reply: str
+    novel: tuple[str, ...]
+    """What in the reply nobody else has said: links, addresses, mentions, long numbers."""
+    raters: tuple[str, ...]
+    """Who rated it."""
+    time: datetime
+
+
 class Learning(Protocol):
     """The learning half, as commands, conversations and pages use it."""
 
@@ -115,6 +133,11 @@ class Learning(Protocol):
 
     async def on_vote(self, vote: Vote) -> None:
         """Say that a vote has been stored."""
+
+    def on_reply(
+        self, adapter: str, finish: FinishReason, text: str, ids: Sequence[int]
+    ) -> None:
+        """Say how a reply of a version has ended; never waits."""
 
     async def retrain(self) -> Asked:
         """Ask for a run now; at most one waits behind the one that is on.
@@ -153,6 +176,19 @@ class Learning(Protocol):
 
         Raises:
             LearningError: it does not wait.
+        """
+
+    async def review(self) -> list[ReviewItem]:
+        """Liked replies that wait for an operator's word, oldest first."""
+
+    async def decide(self, exchange_id: int, keep: bool, by: str) -> str:
+        """Say whether a reply may be learned from; a sentence on what follows.
+
+        Args:
+            by: who decides, as ``platform/person``.
+
+        Raises:
+            LearningError: there is no such reply.
         """
 
     async def try_version(self, channel: ChannelKey, name: str | None) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC
 
 from bot.answers import Answer, Asker, Help, Table, Text, Tone, in_short, said, unknown
 from bot.errors import RapportError
-from bot.learning_port import Learning, LearningStatus, Report
+from bot.learning_port import Learning, LearningStatus, Report, ReviewItem
 from bot.store import Store
 from bot.types import BASE, AdapterRef
 
@@ -27,6 +27,8 @@ LESSONS = (
     Help("/learn try VERSION", "let this channel try a version; `none` ends it", operator=True),
     Help("/learn rollback [VERSION]", "serve the version before this one again", operator=True),
     Help("/learn export [csv|sft|kto|dpo]", "all votes as a file for you alone", operator=True),
+    Help("/learn review [keep|drop NUMBER|next]", "liked replies that wait for your word",
+         operator=True),
     Help("/learn cancel", "give up the run that is on", operator=True),
     Help("/learn pause", "start no runs until /learn resume", operator=True),
     Help("/learn resume", "let runs start again", operator=True),
@@ -45,11 +47,13 @@ class Lessons:
     def __init__(self, learning: Learning, store: Store) -> None:
         self._learning = learning
         self._store = store
+        self._seen: dict[str, int] = {}
         self.acts: dict[str, Callable[[Asker, str], Awaitable[Answer]]] = {
             "retrain": self._retrain, "status": self._progress, "adapters": self._adapters,
             "report": self._report, "approve": self._approve, "veto": self._veto,
             "try": self._try, "rollback": self._rollback, "cancel": self._cancel,
-            "export": self._export, "pause": self._pause, "resume": self._resume,
+            "export": self._export, "review": self._review, "pause": self._pause,
+            "resume": self._resume,
         }
         """What there is, by its name."""
 
@@ -110,6 +114,34 @@ class Lessons:
         name = f"votes.{'csv' if form == 'csv' else 'jsonl'}"
         return replace(said("All votes of people who consent."), file=(name, text))
 
+    async def _review(self, asker: Asker, args: str) -> Answer:
+        word, _, number = args.lower().partition(" ")
+        by = f"{asker.channel.platform}/{asker.person}"
+        if word in ("keep", "drop"):
+            chosen = number.strip().removeprefix("#")
+            if not (chosen.isascii() and chosen.isdecimal()) or len(chosen) > 15:
+                return said(f"Which reply? For example: /learn review {word} 12 (/learn review "
+                            "shows the numbers)", "bad")
+            told = await self._learning.decide(int(chosen), word == "keep", by)
+            following = self._waiting(by, await self._learning.review())
+            return Answer((Text(told, "good"), *following.blocks))
+        if word not in ("", "next"):
+            return said("Say /learn review, or with keep NUMBER, drop NUMBER or next.", "bad")
+        items = await self._learning.review()
+        if not word:
+            self._seen.pop(by, None)
+        return self._waiting(by, items, onward=True)
+
+    def _waiting(self, by: str, items: Sequence[ReviewItem], *, onward: bool = False) -> Answer:
+        """What waits: the one this person saw last, or the one after it; then from the start."""
+        if not items:
+            return said("No reply waits for your word.")
+        seen = self._seen.get(by, 0)
+        first = seen + 1 if onward else seen
+        item = next((one for one in items if one.exchange_id >= first), items[0])
+        self._seen[by] = item.exchange_id
+        return review_answer(item, items.index(item) + 1, len(items))
+
     async def _adapters(self, asker: Asker, args: str) -> Answer:
         return await adapters_table(await self._learning.adapters(), self._store)
 
@@ -121,10 +153,30 @@ class Lessons:
             ("votes since", str(status.votes_since)),
             ("last verdict", status.verdict or "none yet"),
         ]
+        if status.watched:
+            rows.append(("watch", status.watched))
         if status.next_time is not None:
             rows.append(("next run", f"{status.next_time:%Y-%m-%d %H:%M %Z}"))
         rows += [("trying", f"{channel}: {name}") for channel, name in status.tries.items()]
         return Answer((Table("", ("", ""), tuple(rows)),))
+
+
+def review_answer(item: ReviewItem, place: int, of: int) -> Answer:
+    """A reply that waits: what is new about it, what was said, and what can be done."""
+    number = item.exchange_id
+    return Answer((
+        Text(f"{place} of {of}: reply {number} is not learned from before you have looked at it.",
+             "learning"),
+        Table("", ("", ""), (
+            ("new in it", ", ".join(item.novel)),
+            ("question", in_short(item.question)),
+            ("reply", in_short(item.reply)),
+            ("rated by", ", ".join(item.raters)),
+            ("given", f"{item.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"),
+        )),
+        Text(f"/learn review keep {number} lets it be learned from, /learn review drop {number} "
+             "never; /learn review next shows the next one."),
+    ))
 
 
 def report_answer(report: Report) -> Answer:

@@ -1,7 +1,8 @@
 """Every setting as people read it: the commented config.toml, and a table.
 
-Both are made from the classes of `bot.config`, their docstrings and the text below each
-key, so that code, file and documentation say the same. Knows no value that was set.
+Both are made from the classes of `bot.config` and the modules beside it that hold a section
+(`PARTS`), their docstrings and the text below each key, so that code, file and documentation
+say the same. Knows no value that was set.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from bot import config
-from bot.config import Config, Section
+from bot import config, gate_config, votes_config, watch_config
+from bot.config import Config
+from bot.sections import Section
 
+PARTS = (config, gate_config, votes_config, watch_config)
+"""Where the sections are written."""
 HEAD = (
     "Rapport's configuration. Every key stands here with its default: delete what you do not "
     "change. A key that is not listed is refused at start-up, with the nearest known name. "
@@ -94,7 +98,8 @@ def _groups(section: type[Section], prefix: str, texts: Texts) -> Iterator[Group
 def _texts() -> Texts:
     """The string below each key, which Python itself throws away."""
     found: Texts = {}
-    for part in ast.parse(inspect.getsource(config)).body:
+    sources = (inspect.getsource(module) for module in PARTS)
+    for part in (part for source in sources for part in ast.parse(source).body):
         if not isinstance(part, ast.ClassDef):
             continue
         for key, below in zip(part.body, part.body[1:], strict=False):

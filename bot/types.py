@@ -14,7 +14,7 @@ from typing import Literal
 BASE = "base"
 """The adapter name that stands for the model without any adapter."""
 
-LOCAL = frozenset({"console", "playground", "simulate"})
+LOCAL = frozenset({"console", "playground", "simulate", "import"})
 """Platforms that only the operator reaches: no permissions, no limits, nobody else's words."""
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
@@ -101,7 +101,7 @@ class Exchange:
     asker: str
     """Author id of the message that was answered."""
     authors: tuple[str, ...]
-    """Author ids of everyone whose words are in the prompt."""
+    """Author ids of everyone whose words are in the prompt, in its examples too."""
     prompt: tuple[Turn, ...]
     """The turns that were rendered into `prompt_ids`, system prompt first."""
     prompt_ids: tuple[int, ...]
@@ -120,6 +120,19 @@ class Exchange:
     """Given by the store."""
     platform_ids: tuple[str, ...] = field(default=())
     """The platform's ids of the posted reply; a long one is several messages."""
+    examples: tuple[int, ...] = ()
+    """Ids of the liked exchanges that the prompt showed as examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A liked exchange, short enough to be shown to the model in later prompts."""
+
+    exchange_id: int
+    question: str
+    reply: str
+    authors: tuple[str, ...]
+    """The asker, and everyone else whose words were in the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

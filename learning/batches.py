@@ -1,10 +1,10 @@
 """Replies to rectangles: which rows share a micro-batch, and where they are supervised.
 
 A row is a prompt exactly as it was served and the reply to learn. This module knows
-lengths and positions only: not whether a row is liked for a reason, nor which model reads
-it. Padding is on the right and attention is causal, so no real token ever sees a pad and
-no attention mask is needed; what is supervised follows from the lengths, never from a
-token's id (a pad that equals the end-of-turn would otherwise teach a model not to stop).
+lengths and positions only: not what a vote on a row does to it, nor which model reads it.
+Padding is on the right and attention is causal, so no real token ever sees a pad and no
+attention mask is needed; what is supervised follows from the lengths, never from a token's
+id (a pad that equals the end-of-turn would otherwise teach a model not to stop).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WINDOW = 8
 """Micro-batches sorted by length together; more saves padding, fewer mixes better."""
 
 Step = tuple[tuple[int, ...], ...]
-"""The micro-batches of one optimiser step, as row numbers."""
+"""The micro-batches of one optimiser step, as numbers of what was planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,17 @@ class Row:
     weight: float
     replay: bool = False
     """Written by the base: held near to it by the KL term."""
+    liked: bool = True
+    """False for a reply that is to become less likely."""
 
     @property
     def width(self) -> int:
         """Tokens the model reads: the last reply token is predicted, never read."""
         return len(self.prompt_ids) + len(self.reply_ids) - 1
+
+
+Unit = tuple[Row, ...]
+"""What stays in one micro-batch: a row, or a liked reply and a disliked one to its prompt."""
 
 
 @dataclass(frozen=True, slots=True)

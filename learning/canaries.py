@@ -8,15 +8,14 @@ conversation, a few prompts at a time, so that people are not kept waiting.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bot.engine.base import Delta, Engine, Request
-from bot.errors import Busy, LearningError, PromptTooLong
+from bot.engine.base import Engine, Request
+from bot.errors import LearningError
 from bot.types import Sampling, Turn
+from learning.drawing import Drawn, draw
 
 CANARIES = Path(__file__).parent / "prompts" / "canaries.txt"
 
@@ -55,49 +54,27 @@ async def answer(
 
     Raises:
         LearningError: the engine failed on a reply, or a prompt does not fit the model.
+        EngineClosed: the engine shut down meanwhile.
     """
-    gate = asyncio.Semaphore(AT_ONCE)
     ends = frozenset(engine.info.end_ids)
+    system = [Turn("system", persona)] if persona else []
+    texts = (engine.template.render([*system, Turn("user", prompt)]) for prompt in prompts)
+    requests = [
+        Request(engine.template.encode(text), adapter, replace(sampling, seed=seed + place))
+        for place, text in enumerate(texts)
+    ]
+    drawn = await draw(engine, requests, AT_ONCE)
+    return [_reply(adapter, one, prompt, ends) for one, prompt in zip(drawn, prompts, strict=True)]
 
-    async def one(place: int, prompt: str) -> CanaryReply:
-        turns = [Turn("system", persona)] if persona else []
-        text = engine.template.render([*turns, Turn("user", prompt)])
-        request = Request(
-            engine.template.encode(text), adapter, replace(sampling, seed=seed + place)
+
+def _reply(adapter: str, drawn: Drawn | None, prompt: str, ends: frozenset[int]) -> CanaryReply:
+    if drawn is None:
+        raise LearningError(
+            f"the fixed prompt {prompt!r} does not fit the model's context beside the persona; "
+            "shorten conversation.persona"
         )
-        async with gate:
-            while True:
-                try:
-                    return await _listen(engine, request, prompt, ends)
-                except Busy as busy:
-                    await asyncio.sleep(busy.estimate)
-                except PromptTooLong as error:
-                    raise LearningError(
-                        f"the fixed prompt {prompt!r} does not fit the model's context beside "
-                        "the persona; shorten conversation.persona"
-                    ) from error
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(place, prompt)) for place, prompt in enumerate(prompts)]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
-
-
-async def _listen(
-    engine: Engine, request: Request, prompt: str, ends: frozenset[int]
-) -> CanaryReply:
-    ids: list[int] = []
-    text = ""
-    last: Delta | None = None
-    async with aclosing(engine.stream(request)) as deltas:
-        async for delta in deltas:
-            ids += delta.ids
-            text += delta.text
-            last = delta
-    if last is None or last.finish not in ("stop", "length"):
-        why = (last.error or last.finish) if last else "no answer"
-        raise LearningError(f"{request.adapter} could not answer a fixed prompt: {why}")
-    said = tuple(one for one in ids if one not in ends)
-    return CanaryReply(prompt, text.strip(), said, last.finish == "stop")
+    if not drawn.whole:
+        why = drawn.error or drawn.finish
+        raise LearningError(f"{adapter} could not answer a fixed prompt: {why}")
+    said = tuple(one for one in drawn.ids if one not in ends)
+    return CanaryReply(prompt, drawn.text.strip(), said, drawn.finish == "stop")

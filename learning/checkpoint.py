@@ -34,7 +34,7 @@ class State:
     """Optimiser steps taken in this epoch."""
     step: int = 0
     pieces: int = 0
-    """Rows of a micro-batch that fit in memory; 0 for all of them."""
+    """Examples of a micro-batch that fit in memory; 0 for all of them."""
     loss: float = 0.0
     held_out: float | None = None
     best: float | None = None

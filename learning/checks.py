@@ -22,13 +22,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.config import GateConfig
+from bot.gate_config import GateConfig
 from learning.canaries import CanaryReply
 from learning.metrics import auc, difference_bound, distinct_n, mean, repeated_n, spent_error
 from learning.types import Check, Outcome
-
-REPETITION_SLACK = 0.02
-"""A champion that never repeats itself leaves no ratio to compare with: this much is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,8 @@ def conclude(
     if failed:
         more = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
         return "reject", f"Rejected: {failed[0].reason}{more}"
-    return "promote", f"Promoted: all {len(checks)} checks passed. {checks[0].reason}"
+    # It may still have to wait for an operator: what becomes of it is not said here.
+    return "promote", f"Fit to serve: all {len(checks)} checks passed. {checks[0].reason}"
 
 
 def votes_checks(
@@ -90,6 +88,7 @@ def votes_checks(
     # With a dozen votes one pair changing places is more than the margin, and is luck.
     lowest = theirs - max(config.auc_margin, 1 / pairs if pairs else 0.0) - 1e-9
     nll, before = -mean([one.candidate for one in liked]), -mean([one.champion for one in liked])
+    highest = before + config.liked_nll_rise
     moved = f"{bound.difference:+.3f} nats a token towards what people liked"
     surely = f"at least {bound.lower:+.3f}" if math.isfinite(bound.lower) else "no certainty at all"
     return (
@@ -100,9 +99,9 @@ def votes_checks(
             f"{'.' if learned else ': not enough to rule out luck.'}",
         ),
         Check(
-            "liked_nll", bool(liked) and nll <= before + 1e-6, nll, before,
+            "liked_nll", bool(liked) and nll <= highest + 1e-6, nll, highest,
             f"Held-out liked replies cost it {nll:.3f} nats a token, the champion "
-            f"{before:.3f}; that must not rise.",
+            f"{before:.3f}; {_ceiling(config.liked_nll_rise)}.",
         ),
         Check(
             "auc", ours >= lowest, ours, lowest,
@@ -110,6 +109,10 @@ def votes_checks(
             f"{theirs:.0%}; at least {lowest:.0%} is needed.",
         ),
     )  # fmt: skip
+
+
+def _ceiling(rise: float) -> str:
+    return f"that may rise by {rise:.3f}" if rise else "that must not rise"
 
 
 def vote_aucs(voted: Sequence[Voted]) -> tuple[float, float]:
@@ -162,7 +165,8 @@ def canary_checks(
     floor = config.distinct_floor * usual
     loops = repeated_n([one.ids for one in ours])
     their_loops = repeated_n([one.ids for one in theirs])
-    ceiling = max(config.repetition_ceiling * their_loops, their_loops + REPETITION_SLACK)
+    # A champion that never repeats itself leaves no ratio to compare with.
+    ceiling = max(config.repetition_ceiling * their_loops, their_loops + config.repetition_slack)
     length = mean([float(len(one.ids)) for one in ours])
     champion_length = mean([float(len(one.ids)) for one in theirs])
     known = [champion_length, liked_length] if liked_length else [champion_length]

@@ -30,7 +30,7 @@ from bot.errors import LearningError, NothingToLearn
 from bot.store import Moment
 from bot.types import ChannelKey, Exchange
 from learning.durable import write_file
-from learning.types import BaseReply, Example, Label, Part, Snapshot
+from learning.types import BaseReply, Example, Label, Part, Snapshot, Weight
 
 SILENCE = timedelta(minutes=30)
 LONGEST = timedelta(days=1)
@@ -89,31 +89,43 @@ def build_examples(
     """
     by_id = {exchange.id: exchange for exchange in exchanges}
     unit = units(timeline)
-    alike: defaultdict[tuple[object, ...], list[Example]] = defaultdict(list)
+    groups: defaultdict[tuple[object, ...], list[Example]] = defaultdict(list)
     for label in labels:
         exchange = by_id.get(label.exchange_id)
-        if exchange is None or not _fit(exchange, base, private):
+        if exchange is None or unfit(exchange, base, private=private):
             continue
         where = unit.get(exchange.id, f"{exchange.channel}#/{exchange.id}")
-        alike[_likeness(exchange)].append(
+        groups[_likeness(exchange)].append(
             Example(
                 exchange.id, where, part_of(where), exchange.prompt_ids, exchange.reply_ids,
                 label.liked, label.weight, label.raters,
             )
         )
-    merged = (_merge(group) for group in alike.values())
+    merged = (_merge(group) for group in groups.values())
     return tuple(
         sorted((one for one in merged if one is not None), key=lambda one: one.exchange_id)
     )
 
 
-def _fit(exchange: Exchange, base: str, private: bool) -> bool:
-    return (
-        exchange.base == base
-        and (private or not exchange.private)
-        and exchange.finish == "stop"
-        and bool(exchange.prompt_ids and exchange.reply_ids and exchange.reply.strip())
-    )
+def unfit(exchange: Exchange, base: str, *, private: bool) -> str:
+    """Why an exchange cannot be learned from, whoever agrees; empty where it can."""
+    if exchange.base != base:
+        return "another base model wrote it"
+    if exchange.private and not private:
+        return "it was said in private (learning.private_channels is false)"
+    if exchange.finish != "stop":
+        return f"the reply did not end by itself ({exchange.finish})"
+    whole = exchange.prompt_ids and exchange.reply_ids and exchange.reply.strip()
+    return "" if whole else "the reply is empty"
+
+
+def alike(exchanges: Iterable[Exchange]) -> dict[int, int]:
+    """Exchange id -> the first exchange in which the same was said to the same words."""
+    first: dict[tuple[object, ...], int] = {}
+    found: dict[int, int] = {}
+    for exchange in sorted(exchanges, key=lambda exchange: exchange.id):
+        found[exchange.id] = first.setdefault(_likeness(exchange), exchange.id)
+    return found
 
 
 def _likeness(exchange: Exchange) -> tuple[object, ...]:
@@ -153,6 +165,33 @@ def require_enough(examples: Iterable[Example], needed: int, besides: str = "") 
             f"({len(found)} rated: {liked} liked, {len(found) - liked} disliked, "
             f"{liked - training} liked ones kept for judging); rate more replies"
             + (f"; {besides}" if besides else "")
+        )
+
+
+def require_raters(
+    examples: Iterable[Example], weights: Mapping[str, Weight], needed: int
+) -> None:
+    """See that a training set is not one person's work; with `needed` of 1 it may be.
+
+    Raises:
+        NothingToLearn: too few people, or one holds more than half of the weight.
+    """
+    if needed == 1:
+        return
+    held: defaultdict[str, float] = defaultdict(float)
+    for one in examples:
+        for rater in one.raters if one.part == "train" else ():
+            held[rater] += weights[rater].value
+    if len(held) < needed:
+        raise NothingToLearn(
+            f"votes of {len(held)} people to learn from, {needed} needed: let more people rate "
+            "replies, or set learning.votes.min_raters = 1"
+        )
+    most, whole = max(held.values()), sum(held.values())
+    if most > whole / 2 * (1 + 1e-9):
+        raise NothingToLearn(
+            f"one person holds {most / whole:.0%} of the weight of what would be learned from, "
+            "and half is the most: let others rate more, or set learning.votes.min_raters = 1"
         )
 
 

@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bot.errors import DataError
 from learning.corpus import Dialogue
 from learning.metrics import distinct_n
+from learning.overlap import overlap
 
 OPENERS = Path(__file__).parent / "prompts" / "openers.txt"
 SYSTEM = "You are Rapport, a friendly chatbot."
@@ -91,10 +93,11 @@ def answer_openers(speaker: Speaker, seed: int) -> list[Sampled]:
 
 
 def score_replies(speaker: Speaker, dialogues: Iterable[Dialogue], seed: int) -> ReplyScores:
-    """Answer the middle of each dialogue and compare with what a person said there."""
-    from rouge_score.rouge_scorer import RougeScorer
-    from sacrebleu.metrics.bleu import BLEU
+    """Answer the middle of each dialogue and compare with what a person said there.
 
+    Raises:
+        DataError: there is nothing to compare, or the extra ``card`` is not installed.
+    """
     contexts, references = [], []
     for dialogue in dialogues:
         messages = dialogue.said(random.Random(seed)).messages()
@@ -104,14 +107,13 @@ def score_replies(speaker: Speaker, dialogues: Iterable[Dialogue], seed: int) ->
         references.append(messages[middle]["content"])
     replies = [sampled.reply for sampled in speaker.reply(contexts, seed)]
     words = [reply.split() for reply in replies]
-    scorer = RougeScorer(["rougeL"])
-    rouge = [
-        scorer.score(r, h)["rougeL"].fmeasure for r, h in zip(references, replies, strict=True)
-    ]
+    found = overlap(replies, [[reference] for reference in references])
+    if found is None:
+        raise DataError("comparing replies needs dialogues, and pip install 'rapport-bot[card]'")
     return ReplyScores(
         dialogues=len(replies),
-        bleu=round(BLEU().corpus_score(replies, [references]).score, 2),
-        rouge_l=round(sum(rouge) / len(rouge), 4),
+        bleu=round(found.bleu, 2),
+        rouge_l=round(found.rouge_l, 4),
         distinct_1=round(distinct_n(words, 1), 3),
         distinct_2=round(distinct_n(words, 2), 3),
         mean_words=round(sum(map(len, words)) / len(words), 1),

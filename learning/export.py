@@ -19,6 +19,8 @@ from bot.config import LearningConfig
 from bot.errors import DataError
 from bot.store import Consent, Store
 from bot.types import Exchange, Turn, Vote, last_user_text
+from bot.votes_config import WeighingConfig
+from learning.dataset import alike
 from learning.votes import labels, standing
 
 Format = Literal["sft", "kto", "dpo", "csv"]
@@ -47,7 +49,7 @@ async def exported(store: Store, settings: LearningConfig, form: str) -> tuple[s
     consent = await store.consent(settings)
     text = io.StringIO(newline="")
     rows = await asyncio.to_thread(
-        export_votes, votes, exchanges, form, text, rater_cap=settings.rater_cap, consent=consent
+        export_votes, votes, exchanges, form, text, weighing=settings.votes, consent=consent
     )
     return text.getvalue(), rows
 
@@ -58,7 +60,7 @@ def export_votes(
     form: str,
     out: TextIO,
     *,
-    rater_cap: float,
+    weighing: WeighingConfig,
     consent: Consent,
 ) -> int:
     """Write the votes in a format; one line for each row.
@@ -80,7 +82,7 @@ def export_votes(
         return _write_table(votes, public, out)
     rated = [
         (public[label.exchange_id], label.liked)
-        for label in labels(votes, rater_cap)
+        for label in labels(votes, weighing, alike(public.values()))
         if label.exchange_id in public and _ended(public[label.exchange_id])
     ]
     rows = {"sft": _sft, "kto": _kto, "dpo": _dpo}[form](rated)

@@ -12,8 +12,8 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from bot.config import GateConfig
 from bot.engine.base import Engine, Score, ScoreItem, Template
+from bot.gate_config import GateConfig
 from bot.types import BASE, Sampling
 from learning.canaries import CanaryReply, answer, read_canaries
 from learning.checks import (
@@ -26,11 +26,9 @@ from learning.checks import (
     votes_checks,
 )
 from learning.conduct import conduct_checks, read_conduct
-from learning.metrics import distinct_n, mean
+from learning.metrics import distinct_n, mean, perplexity
+from learning.reported import compare
 from learning.types import BaseReply, Example, Snapshot, Verdict
-
-RATER_CLUSTERS = 20
-"""From so many raters on, a rater and not a conversation is one independent opinion."""
 
 SAMPLES = 5
 
@@ -58,7 +56,10 @@ async def judge(
         seed: of the canaries.
         forbidden: names the moderation rule that a text breaks.
     """
-    voted, anchored = await _scores(engine, snapshot, candidate, champion)
+    examples = [one for one in snapshot.of("holdout") if _fits(one, engine)]
+    anchors = [one for one in snapshot.anchors if _fits(one, engine)]
+    clusters = _clusters(examples, config.rater_clusters)
+    voted, anchored = await _scores(engine, examples, clusters, anchors, candidate, champion)
     prompts = {"general": read_canaries()[: config.canaries], **read_conduct()}
     our_replies, their_replies = await asyncio.gather(
         *(
@@ -73,12 +74,14 @@ async def judge(
         *votes_checks(voted, config, gates_before),
         *anchor_checks(anchored, config),
         *canary_checks(ours, theirs, liked_length, config),
-        *conduct_checks(our_replies, their_replies, learned, forbidden),
+        *conduct_checks(our_replies, their_replies, learned, forbidden, persona, config),
     )
     outcome, sentence = conclude(voted, checks, config)
     pairs = zip(theirs, ours, strict=True)
     samples = tuple((his.prompt, his.text, mine.text) for his, mine in pairs)[:SAMPLES]
-    metrics = _metrics(voted, anchored, ours, theirs)
+    metrics = _metrics(voted, anchored, ours, theirs) | await compare(
+        engine, examples, candidate, champion, sampling, seed, config.reported_prompts
+    )
     return Verdict(outcome, candidate, champion, sentence, checks, metrics, samples)
 
 
@@ -100,17 +103,17 @@ def _texts(template: Template, snapshot: Snapshot) -> set[str]:
     return {template.decode(ids) for one in shown for ids in (one.prompt_ids, one.reply_ids)}
 
 
+def _fits(one: Example | BaseReply, engine: Engine) -> bool:
+    # A vote may be older than a smaller engine.context.
+    length = len(one.prompt_ids) + len(one.reply_ids)
+    return bool(one.reply_ids) and length <= engine.info.context
+
+
 async def _scores(
-    engine: Engine, snapshot: Snapshot, candidate: str, champion: str
+    engine: Engine, examples: Sequence[Example], clusters: Sequence[str],
+    anchors: Sequence[BaseReply], candidate: str, champion: str,
 ) -> tuple[list[Voted], Anchored | None]:
     """Candidate, champion and base over hold-out and anchors, in one call."""
-    def measurable(one: Example | BaseReply) -> bool:
-        # A vote may be older than a smaller engine.context.
-        length = len(one.prompt_ids) + len(one.reply_ids)
-        return bool(one.reply_ids) and length <= engine.info.context
-
-    examples = [one for one in snapshot.of("holdout") if measurable(one)]
-    anchors = [one for one in snapshot.anchors if measurable(one)]
     names = list(dict.fromkeys((candidate, champion, BASE)))
     measured: list[Example | BaseReply] = [*examples, *anchors]
     items = [ScoreItem(one.prompt_ids, one.reply_ids, name) for one in measured for name in names]
@@ -119,7 +122,6 @@ async def _scores(
     by_item = [
         dict(zip(names, found[i : i + width], strict=True)) for i in range(0, len(found), width)
     ]
-    clusters = _clusters(examples)
     voted = [
         Voted(
             example.liked, cluster, _average(scores[candidate]), _average(scores[champion]),
@@ -147,9 +149,10 @@ def _average(score: Score) -> float:
     return math.fsum(score.log_probs) / len(score.log_probs)
 
 
-def _clusters(examples: Sequence[Example]) -> list[str]:
+def _clusters(examples: Sequence[Example], many: int) -> list[str]:
+    """What counts as one opinion: a conversation, or from so `many` raters on a rater."""
     raters = {one.raters[0] for one in examples if one.raters}
-    if len(raters) < RATER_CLUSTERS:
+    if len(raters) < many:
         return [one.conversation for one in examples]
     return [one.raters[0] if one.raters else one.conversation for one in examples]
 
@@ -169,8 +172,8 @@ def _metrics(
         "holdout_liked": float(len(liked)),
         "shift_liked": mean([one.candidate - one.champion for one in liked]),
         "shift_disliked": mean([one.candidate - one.champion for one in disliked]),
-        "liked_perplexity": math.exp(-mean([one.candidate for one in liked])),
-        "champion_liked_perplexity": math.exp(-mean([one.champion for one in liked])),
+        "liked_perplexity": perplexity([one.candidate for one in liked]),
+        "champion_liked_perplexity": perplexity([one.champion for one in liked]),
         "auc": candidate_auc,
         "champion_auc": champion_auc,
         "canary_tokens": mean([float(len(one.ids)) for one in ours]),

@@ -1,7 +1,8 @@
 """The learning half of one Rapport, put together: what operators and conversations ask of it.
 
 The loop knows when a run may start and what may be asked; how a run goes is `learning.runs`',
-which version answers `learning.serving`'s, when a run is due `learning.schedule`'s.
+which version answers `learning.serving`'s, whether it goes on doing so `learning.watcher`'s,
+when a run is due `learning.schedule`'s.
 
 `recover` once at start, then `run` for as long as the bot lives; everything else is
 `bot.learning_port.Learning`.
@@ -9,27 +10,30 @@ which version answers `learning.serving`'s, when a run is due `learning.schedule
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bot.config import Config
 from bot.engine.base import Engine
 from bot.errors import LearningError
-from bot.learning_port import Asked, LearningEvent, LearningStatus, Report
+from bot.learning_port import Asked, LearningEvent, LearningStatus, Report, ReviewItem
 from bot.store import Store
-from bot.types import BASE, AdapterRef, ChannelKey, Vote
+from bot.types import BASE, AdapterRef, ChannelKey, FinishReason, Vote
 from learning.announcements import Announcements
 from learning.approval import Approval
 from learning.export import exported
 from learning.gate import judge as gate_judge
 from learning.registry import Registry
 from learning.report import report_of
+from learning.review import ReviewQueue
 from learning.runs import Runs
 from learning.schedule import Schedule
 from learning.serving import Serving
 from learning.steps import Judge, Steps, Trainer
 from learning.trainer import training_job
+from learning.watcher import Watcher
 
 PAUSED = "learning.paused"
 
@@ -55,9 +59,12 @@ class LearningLoop:
         self._store = store
         self._config = config.learning
         self._announcements = Announcements(store, clock)
+        watch = self._config.watch
         self._serving = Serving(
-            engine, store, registry, self._announcements, config.engine.adapter_slots, clock
+            engine, store, registry, self._announcements, config.engine.adapter_slots, clock,
+            share=watch.share if watch.enabled else 0.0,
         )
+        self._watcher = Watcher(store, self._serving, self._announcements, watch, clock)
         self._approval = Approval(
             store, self._serving, self._announcements, asked=self._config.approval == "admin"
         )
@@ -67,20 +74,24 @@ class LearningLoop:
         self._runs = Runs(
             store, steps, self._serving, self._approval, self._announcements, self._config, clock
         )
+        self._queue = ReviewQueue(store, steps.look, clock)
         self._schedule = Schedule(config.learning.schedule, self._automatic, clock)
 
     async def recover(self) -> None:
         """At start, before anything is served: agree with the disk, take up unfinished runs."""
         await self._serving.recover()
+        await self._watcher.recover()
         self._runs.paused = bool(await self._store.get_setting(PAUSED))
         await self._runs.recover()
 
     async def run(self) -> None:
-        """Carry out runs as they are asked for, until cancelled."""
+        """Carry out runs as they are asked for and watch what serves, until cancelled."""
         self._schedule.start()
         try:
             await self._count_votes()
-            await self._runs.carry_out()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watcher.run(), name="watch")
+                await self._runs.carry_out()
         finally:
             self._schedule.stop()
 
@@ -96,8 +107,15 @@ class LearningLoop:
 
     async def on_vote(self, vote: Vote) -> None:
         """Say that a vote has been stored."""
+        self._watcher.voted()
         if vote.value:
             await self._count_votes()
+
+    def on_reply(
+        self, adapter: str, finish: FinishReason, text: str, ids: Sequence[int]
+    ) -> None:
+        """Say how a reply of a version has ended; never waits."""
+        self._watcher.replied(adapter, finish, text, ids)
 
     async def _count_votes(self) -> None:
         if self._schedule.counts_votes and not self._runs.queued:
@@ -141,6 +159,7 @@ class LearningLoop:
             next_time=None if self._runs.paused else self._schedule.next_time(),
             paused=self._runs.paused,
             tries={str(channel): name for channel, name in self._serving.tries.items()},
+            watched=await self._watcher.sentence(),
         )
 
     async def adapters(self) -> list[AdapterRef]:
@@ -159,11 +178,19 @@ class LearningLoop:
         """Turn a version away that waits for approval; it never serves."""
         return await self._approval.veto(name)
 
+    async def review(self) -> list[ReviewItem]:
+        """Liked replies that wait for an operator's word, oldest first."""
+        return await self._queue.items()
+
+    async def decide(self, exchange_id: int, keep: bool, by: str) -> str:
+        """Say whether a reply may be learned from; a sentence on what follows."""
+        return await self._queue.decide(exchange_id, keep, by)
+
     async def try_version(self, channel: ChannelKey, name: str | None) -> str:
         """Let one channel talk with a version, or with None follow the others again."""
         await self._serving.try_version(channel, name)
         if name is None:
-            return f"This channel follows the others again ({self._serving.champion})."
+            return f"This channel follows the others again ({self._serving.current(channel)})."
         return f"This channel talks with {'the base model' if name == BASE else name} now."
 
     async def rollback(self, to: str | None = None) -> str:
@@ -179,6 +206,7 @@ class LearningLoop:
         """
         stopped = await self._runs.stop_holding(exchanges)
         gone = await self._serving.forget(exchanges)
+        self._watcher.forget()
         if stopped:
             await self._automatic("forgetting")
         told = "No version was trained on that."

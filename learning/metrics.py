@@ -132,6 +132,14 @@ def repeated_n(replies: Sequence[Sequence[int]], n: int = 4) -> float:
     return repeated / seen if seen else 0.0
 
 
+def perplexity(log_probs: Sequence[float]) -> float:
+    """exp of the mean negative log-prob (nats); infinite beyond floats, 1.0 of nothing."""
+    try:
+        return math.exp(-mean(log_probs))
+    except OverflowError:
+        return math.inf
+
+
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean; 0.0 of nothing."""
     return math.fsum(values) / len(values) if values else 0.0

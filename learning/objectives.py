@@ -2,13 +2,14 @@
 
 Nothing here knows a model, a batch layout, votes or an optimiser. Log-probabilities come
 in, a differentiable scalar or vector goes out. Everything is computed in float32, whatever
-the dtype of the model.
+the dtype of the model. pi is the model in training, pi_ref the same base with its adapter off.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def reply_log_probs(logits: Tensor, targets: Tensor, owners: Tensor, rows: int) -> Tensor:
@@ -48,6 +49,95 @@ def sft(
     """
     whole = (weights * tokens).sum() if total is None else total
     return -(weights * log_probs_sum).sum() / whole
+
+
+def kto(
+    log_ratios: Tensor, liked: Tensor, baseline: float, weights: Tensor, beta: float,
+    total: float | None = None,
+) -> Tensor:
+    """Kahneman-Tversky optimisation: liked replies up and disliked ones down, without pairs.
+
+    With r = beta (log pi - log pi_ref) and the reference point z (`kto_baseline`): a liked
+    reply costs w (1 - sigma(r - beta z)), a disliked one w (1 - sigma(beta z - r)) (2402.01306,
+    equations 7 and 8). A reply far on the right side, or hopelessly on the wrong one, moves
+    nothing any more, so a wrong vote does not grow into the loudest.
+
+    Args:
+        log_ratios: ``[rows]``, log pi - log pi_ref of each reply in nats, summed over tokens.
+        liked: ``[rows]``, bool.
+        baseline: z in nats; no gradient flows through it.
+        weights: ``[rows]``, at least 0: of the class, times that of the reply.
+        beta: how soon a nat of difference is enough.
+        total: what the rows of the whole accumulated batch count for; these rows, each as
+            one, when None.
+
+    Returns:
+        A scalar between 0 and the mean weight; pieces given the same `total` add up.
+    """
+    towards = beta * torch.where(liked, 1.0, -1.0) * (log_ratios.float() - baseline)
+    return (weights * torch.sigmoid(-towards)).sum() / (len(weights) if total is None else total)
+
+
+def kto_baseline(log_ratios: Tensor) -> float:
+    """KTO's reference point z = max(0, mean of log pi - log pi_ref of mismatched pairs).
+
+    A mismatched pair is a prompt with the reply to another one (2402.01306, section 4.1): how
+    much likelier than the base the model makes any reply, whatever was asked.
+
+    Args:
+        log_ratios: ``[pairs]`` in nats.
+    """
+    return max(0.0, float(log_ratios.float().mean()))
+
+
+def bco(
+    log_ratios: Tensor, liked: Tensor, shift: float, weights: Tensor, beta: float,
+    total: float | None = None,
+) -> Tensor:
+    """Binary classifier optimisation: the log-ratio as the logit of 'this reply is liked'.
+
+    With r = beta (log pi - log pi_ref): -w log sigma(r - shift) for a liked reply, -w log
+    sigma(shift - r) for a disliked one (2404.04656, equation 10). No setting chooses it: it
+    has not been measured against `kto` here.
+
+    Args:
+        log_ratios: ``[rows]``, as in `kto`.
+        liked: ``[rows]``, bool.
+        shift: the running mean of r, in nats; no gradient flows through it.
+        weights: ``[rows]``, at least 0.
+        beta: scale of r.
+        total: as in `kto`.
+
+    Returns:
+        A scalar in nats.
+    """
+    towards = torch.where(liked, 1.0, -1.0) * (beta * log_ratios.float() - shift)
+    losses = -weights * functional.logsigmoid(towards)
+    return losses.sum() / (len(weights) if total is None else total)
+
+
+def dpo(
+    liked_ratios: Tensor, disliked_ratios: Tensor, weights: Tensor, beta: float,
+    total: float | None = None,
+) -> Tensor:
+    """Direct preference optimisation: of two replies to one prompt, the liked one likelier.
+
+    -w log sigma(r_liked - r_disliked), r = beta (log pi - log pi_ref) (2305.18290, equation 7).
+
+    Args:
+        liked_ratios: ``[pairs]``, log pi - log pi_ref of the liked replies in nats.
+        disliked_ratios: ``[pairs]``, of the disliked ones.
+        weights: ``[pairs]``, at least 0.
+        beta: how firmly the model is held to the base: a larger one moves it less.
+        total: what the pairs of the whole accumulated batch count for; these, each as one,
+            when None.
+
+    Returns:
+        A scalar in nats; pieces given the same `total` add up.
+    """
+    margins = beta * (liked_ratios.float() - disliked_ratios.float())
+    losses = -weights * functional.logsigmoid(margins)
+    return losses.sum() / (len(weights) if total is None else total)
 
 
 def kl_divergence(logits: Tensor, base_logits: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Collection
@@ -190,7 +191,7 @@ class Registry:
         shutil.rmtree(self.path(name))
 
     def trained_on(self, exchanges: Collection[int]) -> list[str]:
-        """The versions that were trained on any of these exchanges, oldest first.
+        """The versions whose training was shown any of these exchanges, oldest first.
 
         One whose manifest cannot be read is left out: it can never serve either.
         """
@@ -216,5 +217,6 @@ def _hash(file: Path) -> str:
 
 
 def _dump(manifest: Manifest) -> bytes:
-    data = asdict(manifest) | {"created": manifest.created.isoformat()}
+    known = {name: value for name, value in manifest.metrics.items() if math.isfinite(value)}
+    data = asdict(manifest) | {"created": manifest.created.isoformat(), "metrics": known}
     return json.dumps(data, indent=2, sort_keys=True).encode()

@@ -1,29 +1,28 @@
 """A verdict made readable: what the store keeps of it, with a picture, as a `Report`.
 
-It reads the store and draws; it knows neither the engine nor who asks. The picture is drawn
-anew each time, in a thread: it is rarely wanted, and takes less than a second.
+It reads the store and draws; it knows neither the engine nor who asks. A picture is drawn in
+a thread and takes less than a second; the last few are kept, because a report is asked for
+again by everybody who presses a button below it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from bot.errors import LearningError
-from bot.learning_port import Report, ReportCheck, ReportState
+from bot.learning_port import Report, ReportCheck
 from bot.store import Store
 from bot.types import BASE
+from learning.record import state_of
 from learning.serving import called
 from learning.verdict_picture import draw_verdict
 
-_STATES: dict[str, ReportState] = {
-    "champion": "serving", "waiting": "waiting", "rejected": "turned away", "shadow": "shadow",
-    "retired": "retired", "broken": "retired",
-}
-_BECOMES: dict[str, ReportState] = {
-    "promote": "serving", "shadow": "shadow", "reject": "turned away",
-}
-"""What becomes of a version that was judged a moment ago."""
+KEPT = 8
+"""Pictures that are kept."""
 
 
 async def report_of(store: Store, name: str | None = None) -> Report:
@@ -41,25 +40,30 @@ async def report_of(store: Store, name: str | None = None) -> Report:
         adapter=adapter,
         champion=verdict["champion"],
         outcome=verdict["outcome"],
-        state=_STATES.get(status) or _BECOMES[verdict["outcome"]],
+        state=state_of(status, verdict["outcome"]),
         sentence=verdict["sentence"],
         checks=tuple(
             ReportCheck(check["name"], bool(check["passed"]), check["reason"])
             for check in verdict["checks"]
         ),
         samples=tuple(verdict["samples"]),
-        picture=await asyncio.to_thread(_picture, verdict, curve),
+        picture=await asyncio.to_thread(picture_of, verdict, curve),
     )
 
 
-def _picture(verdict: dict[str, Any], curve: list[tuple[int, str, float]]) -> bytes:
+def picture_of(verdict: Mapping[str, Any], curve: Sequence[tuple[int, str, float]]) -> bytes:
+    """The PNG of a verdict and of the run that made the version; empty without matplotlib."""
+    shown = [verdict[name] for name in ("sentence", "checks", "adapter", "champion")]
     try:
-        return draw_verdict(
-            verdict["sentence"], verdict["checks"], curve,
-            adapter=verdict["adapter"], champion=called(verdict["champion"]),
-        )
+        return _drawn(json.dumps(shown), tuple((step, name, at) for step, name, at in curve))
     except ImportError:  # matplotlib is absent
         return b""
+
+
+@lru_cache(maxsize=KEPT)
+def _drawn(shown: str, curve: tuple[tuple[int, str, float], ...]) -> bytes:
+    sentence, checks, adapter, champion = json.loads(shown)
+    return draw_verdict(sentence, checks, curve, adapter=adapter, champion=called(champion))
 
 
 async def _verdict(store: Store, name: str | None) -> dict[str, Any]:

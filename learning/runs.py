@@ -145,7 +145,9 @@ class Runs:
             on = self._track
             if on is None:
                 await self._steps.gather()
-            settings = self._config.model_dump(include={"seed", "sft", "gate", "min_examples"})
+            settings = self._config.model_dump(include={
+                "seed", "objective", "sft", "preference", "gate", "min_examples",
+            })
             run = await self._store.start_run(trigger, settings)
             await self._store.update_run(run, status="queued", stage="queued")
             self._waiting.append(_Waiting(run))

@@ -122,6 +122,19 @@ class Schedule:
         return min(times, default=None)
 
 
+def next_run(config: ScheduleConfig) -> datetime | None:
+    """When the clock will next start a run by these settings, in UTC; None when it never will.
+
+    Raises:
+        ConfigError: cron, quiet hours or time zone cannot be understood; names the key.
+    """
+
+    async def nobody(trigger: str) -> None:
+        """It is only asked when."""
+
+    return Schedule(config, nobody).next_time()
+
+
 def _zone(name: str) -> tzinfo:
     try:
         return UTC if name == "UTC" else ZoneInfo(name)

@@ -4,21 +4,26 @@ It knows nothing of votes, training or verdicts. The store says who is champion,
 registry which versions are whole, the engine holds them; here the three are kept in
 agreement. A swap is: loaded, then durable in the store, then a pointer in memory. New
 replies ask `current` and start on the new version; running ones finish on theirs. The
-champion before this one stays loaded while slots allow, so that going back is at once.
+champion before this one stays loaded while slots allow, so that going back is at once. While
+a new champion is watched (by whom is not known here), a share of the channels stays on it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
 from bot.engine.base import Engine
 from bot.errors import AdapterError, LearningError
 from bot.store import Store
-from bot.types import BASE, AdapterRef, ChannelKey
+from bot.types import BASE, LOCAL, AdapterRef, ChannelKey
 from learning.announcements import Announcements
 from learning.registry import Registry
+
+log = logging.getLogger(__name__)
 
 TRIABLE = ("champion", "retired", "shadow", "waiting")
 
@@ -28,6 +33,7 @@ class Serving:
 
     Args:
         slots: how many adapters the engine can hold besides the base.
+        share: of the channels stays on the champion before while a new one is watched.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class Serving:
         announcements: Announcements,
         slots: int,
         clock: Callable[[], datetime],
+        share: float = 0.0,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -45,12 +52,15 @@ class Serving:
         self._announcements = announcements
         self._slots = slots
         self._clock = clock
+        self._share = share
         self._lock = asyncio.Lock()
         self._held: set[str] = set()
         self.champion = BASE
         self.line: list[str] = []
         """Champions that led to the one that serves, which is last; roll-backs cut it."""
         self.tries: dict[ChannelKey, str] = {}
+        self.before: str | None = None
+        """The champion before this one while channels stay on it."""
 
     @property
     def base(self) -> str:
@@ -59,7 +69,27 @@ class Serving:
 
     def current(self, channel: ChannelKey) -> str:
         """The adapter for a new reply in `channel`."""
-        return self.tries.get(channel, self.champion)
+        if channel in self.tries:
+            return self.tries[channel]
+        if self.before is not None and stays(channel, self.champion, self._share):
+            return self.before
+        return self.champion
+
+    async def stay(self, champion: str, before: str | None) -> None:
+        """While `champion` serves, let the share of channels stay on `before`; with None nobody.
+
+        Where `before` cannot be loaded, all follow as well.
+        """
+        async with self._lock:
+            if self.champion != champion:
+                return
+            try:
+                if before is not None:
+                    await self._load(before)
+            except (AdapterError, LearningError) as error:
+                log.info("no channel stays on %s: %s", before, error)
+                before = None
+            self.before = before if self._share else None
 
     async def recover(self) -> None:
         """At start: bring engine, disk and store into agreement.
@@ -117,17 +147,24 @@ class Serving:
                 return False
             await self._load(name)
             await self._swap(name, reason)
+            self.before = over if self._share else None
         return True
 
-    async def rollback(self, to: str | None) -> str:
+    async def rollback(self, to: str | None, *, of: str | None = None, why: str = "") -> str:
         """Serve the champion before this one, or `to`; returns the name that serves now.
+
+        Args:
+            of: the version to roll back from, where no other is meant.
+            why: the numbers that speak for it.
 
         Raises:
             AdapterError: `to` is unknown, damaged or of another base.
-            LearningError: nothing to go back to, or `to` never was champion.
+            LearningError: nothing to go back to, `to` never was champion, or `of` no longer is.
         """
         async with self._lock:
             before = self.champion
+            if of not in (None, before):
+                raise LearningError(f"{called(before)} is serving, and no longer {of}")
             if to == before or (to is None and before == BASE):
                 raise LearningError(f"{called(before)} is serving; there is nothing to roll back")
             if to is None:
@@ -139,10 +176,10 @@ class Serving:
                         f"{to} is {ref.status} and never was champion; try it in one channel first"
                     )
                 await self._load(to)
-            await self._swap(to, f"rolled back from {called(before)}")
-            await self._announcements.tell(
-                "rolled_back", f"rolled back from {called(before)} to {called(to)}", adapter=to
-            )
+            because = f": {why}" if why else ""
+            await self._swap(to, f"rolled back from {called(before)}{because}")
+            text = f"rolled back from {called(before)} to {called(to)}{because}"
+            await self._announcements.tell("rolled_back", text, adapter=to)
             return to
 
     async def forget(self, exchanges: Collection[int]) -> list[str]:
@@ -164,6 +201,8 @@ class Serving:
                 text = f"words {name} was trained on were deleted; {called(goal)} serves instead"
                 await self._swap(goal, text)
                 await self._announcements.tell("fallback", text, adapter=goal)
+            if self.before in gone:
+                self.before = None
             await self._end_tries(gone, "words in it were deleted")
             for name in gone:
                 self._held.discard(name)
@@ -189,7 +228,7 @@ class Serving:
                 await self._announcements.tell("fallback", text, adapter=name)
 
     async def _let_go(self, name: str) -> None:
-        if name in self._engine.loaded() and name not in self._needed():
+        if name in self._engine.loaded() and name not in {*self._needed(), self.before}:
             await self._engine.unload(name)
 
     async def try_version(self, channel: ChannelKey, name: str | None) -> None:
@@ -230,8 +269,10 @@ class Serving:
     async def _make_room(self) -> None:
         loaded = [name for name in self._engine.loaded() if name != BASE]
         idle = [name for name in loaded if name not in self._needed()]
-        idle.sort(key=lambda name: name in self.line[-2:])
+        idle.sort(key=lambda name: (name == self.before, name in self.line[-2:]))
         for name in idle[: max(0, len(loaded) - self._slots + 1)]:
+            if name == self.before:  # a run or a try is worth more than the comparison
+                self.before = None
             await self._engine.unload(name)
             loaded.remove(name)
         if len(loaded) >= self._slots:
@@ -243,14 +284,15 @@ class Serving:
     async def kept(self) -> set[str]:
         """Versions whose files must stay."""
         waiting = {ref.name for ref in await self._store.adapters() if ref.status == "waiting"}
-        return {*waiting, *self._engine.loaded(), *self.line[-2:], *self.tries.values()}
+        stayed = {self.before} if self.before else set()
+        return {*waiting, *stayed, *self._engine.loaded(), *self.line[-2:], *self.tries.values()}
 
     def _needed(self) -> set[str]:
         return {self.champion, *self.tries.values(), *self._held}
 
     async def _swap(self, name: str, reason: str) -> None:
         await self._store.set_champion(name, reason, self._clock())
-        self.champion = name
+        self.champion, self.before = name, None
         self.line = lineage(name for name, _, _ in await self._store.champions())
 
     async def _good_before(self, gone: Collection[str] = ()) -> str:
@@ -297,6 +339,18 @@ def lineage(history: Iterable[str]) -> list[str]:
         else:
             line.append(name)
     return line
+
+
+def stays(channel: ChannelKey, version: str, share: float) -> bool:
+    """Whether a channel is one of the share that does not follow a new version at once.
+
+    For one version always the same channels, for another one others; never the operator's own,
+    where one wants to see what was learned.
+    """
+    if channel.platform in LOCAL:
+        return False
+    digest = hashlib.blake2b(f"{version}/{channel}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) < share * 2**64
 
 
 def called(name: str) -> str:

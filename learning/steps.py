@@ -17,18 +17,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from bot.config import Config, GateConfig, SftConfig
+from bot.config import Config, SftConfig
 from bot.engine.base import Engine, Job
 from bot.errors import LearningError
+from bot.gate_config import GateConfig
 from bot.learning_port import RunningStage
 from bot.moderation import Moderation
 from bot.store import Store
-from bot.types import Exchange, Sampling
+from bot.types import Sampling
 from learning import dataset
 from learning.announcements import Announcements
+from learning.choice import choose
+from learning.gathering import Gathered, gather, waits
 from learning.registry import Registry
 from learning.replay import base_replies, prompts_of
 from learning.serving import Serving
+from learning.supervision import Choice
 from learning.types import (
     BaseReply,
     Example,
@@ -38,10 +42,7 @@ from learning.types import (
     TrainResult,
     Verdict,
 )
-from learning.votes import labels
 
-PAGE = 100
-"""Exchanges read at a time, so that the event loop gets a turn in between."""
 REPLAY, ANCHORS = 64, 32
 """The most prompts the base answers for training and for the gate."""
 POINTS = 20
@@ -53,7 +54,7 @@ class Trainer(Protocol):
 
     def __call__(
         self, snapshot: Snapshot, settings: SftConfig, folder: Path, seed: int,
-        end_ids: tuple[int, ...], *, digest: str,
+        end_ids: tuple[int, ...], *, digest: str, choice: Choice,
     ) -> Job:
         """A job that leaves an adapter in `folder` and yields a TrainResult last."""
 
@@ -154,33 +155,21 @@ class Steps:
         self._judge = judge
         self._moderation = Moderation(config.moderation)
 
-    async def gather(self) -> tuple[Example, ...]:
+    async def look(self) -> Gathered:
+        """Every rated reply and what becomes of it, whether or not there is enough for a run."""
+        return await gather(self._store, self._config, self._moderation, self._serving.base)
+
+    async def gather(self) -> Gathered:
         """What may be learned from now.
 
         Raises:
-            NothingToLearn: too little; the message has the numbers.
+            NothingToLearn: too little, or from too few people; the message has the numbers.
         """
+        found = await self.look()
         settings = self._config.learning
-        votes = await self._store.current_votes()
-        rated = await asyncio.to_thread(labels, votes, settings.rater_cap)
-        wanted = sorted({label.exchange_id for label in rated})
-        timeline = await self._store.moments(max(wanted, default=0))
-        consent = await self._store.consent(settings)
-        exchanges: list[Exchange] = []
-        left_out = 0
-        for start in range(0, len(wanted), PAGE):
-            found = await self._store.exchanges(wanted[start : start + PAGE])
-            covered = [one for one in found if consent.covers(one)]
-            # A rule that was made after a reply was said still keeps it from being taught.
-            exchanges += [one for one in covered if self._moderation.found(one.reply) is None]
-            left_out += len(found) - len(covered)
-        examples = await asyncio.to_thread(
-            dataset.build_examples, rated, exchanges, timeline,
-            base=self._serving.base, private=settings.private_channels,
-        )
-        why = f"{left_out} rated replies are left out: {consent.why_not}" if left_out else ""
-        dataset.require_enough(examples, settings.min_examples, why)
-        return examples
+        dataset.require_enough(found.examples, settings.min_examples, found.besides)
+        dataset.require_raters(found.examples, found.weights, settings.votes.min_raters)
+        return found
 
     async def freeze(self, track: Track) -> Snapshot:
         """The run's data: as frozen before, or gathered, answered by the base and frozen now."""
@@ -193,7 +182,10 @@ class Steps:
         if await asyncio.to_thread(self._registry.settled, track.name):
             raise LearningError(f"the data {track.name} was trained on is gone; start another run")
         await track.enter("preparing", "training", f"run {track.run}: preparing {track.name}")
-        examples = await self.gather()
+        gathered = await self.gather()
+        if number := len(gathered.waiting):
+            await track.announcements.tell("review", waits(number), run=track.run)
+        examples = gathered.examples
         draft = Snapshot(self._serving.base, examples, (), ())
         learning = self._config.learning
         liked = sum(one.liked for one in draft.of("train"))
@@ -218,10 +210,14 @@ class Steps:
     async def train(self, track: Track, snapshot: Snapshot) -> Manifest:
         """A published version made from the base and the snapshot."""
         if not await asyncio.to_thread(self._registry.settled, track.name):
-            await track.enter("training", "training", f"run {track.run}: training {track.name}")
+            choice = await asyncio.to_thread(
+                choose, snapshot, self._engine.info.end_ids, self._config.learning
+            )
+            text = f"run {track.run}: training {track.name} by {choice.name} ({choice.reason})"
+            await track.enter("training", "training", text)
             folder = await asyncio.to_thread(self._registry.stage, track.name)
-            result = await self._trained(track, snapshot, folder)
-            manifest = await asyncio.to_thread(self._manifest, track, snapshot, result)
+            result = await self._trained(track, snapshot, folder, choice)
+            manifest = await asyncio.to_thread(self._manifest, track, snapshot, result, choice)
             await asyncio.to_thread(self._registry.publish, track.name, manifest)
         manifest = await asyncio.to_thread(self._registry.manifest, track.name)
         if track.name not in {ref.name for ref in await self._store.adapters()}:
@@ -231,11 +227,13 @@ class Steps:
             )
         return manifest
 
-    async def _trained(self, track: Track, snapshot: Snapshot, folder: Path) -> TrainResult:
+    async def _trained(
+        self, track: Track, snapshot: Snapshot, folder: Path, choice: Choice
+    ) -> TrainResult:
         learning = self._config.learning
         job = self._train(
             snapshot, learning.sft, folder, learning.seed, self._engine.info.end_ids,
-            digest=await asyncio.to_thread(dataset.digest, snapshot),
+            digest=await asyncio.to_thread(dataset.digest, snapshot), choice=choice,
         )
         async with aclosing(self._engine.run(job)) as slices:
             async for item in slices:
@@ -246,8 +244,12 @@ class Steps:
                     return item
         raise LearningError(f"the training of {track.name} ended without a result")
 
-    def _manifest(self, track: Track, snapshot: Snapshot, result: TrainResult) -> Manifest:
+    def _manifest(
+        self, track: Track, snapshot: Snapshot, result: TrainResult, choice: Choice
+    ) -> Manifest:
         learning = self._config.learning
+        # Where replies are compared, its learning rate is the one that was taken.
+        compared = choice.settings.model_dump() if choice.compares else {}
         seen = [one for one in snapshot.examples if one.part != "holdout"]
         metrics = {
             name: float(value)
@@ -259,7 +261,7 @@ class Steps:
             snapshot=dataset.digest(snapshot),
             created=self._clock(),
             seed=learning.seed,
-            settings=learning.sft.model_dump(),
+            settings={"objective": choice.name, **learning.sft.model_dump(), **compared},
             metrics=metrics,
             files={},
             exchanges=tuple(sorted({

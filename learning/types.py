@@ -10,8 +10,42 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from bot.types import VoteValue
+
 Part = Literal["train", "validation", "holdout"]
 Outcome = Literal["promote", "shadow", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Why a vote weighs less than 1, by one rule."""
+
+    rule: str
+    value: float
+    """What the weight is multiplied by, above 0 and at most 1."""
+    reason: str
+    """In plain words, with the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What each vote of one rater weighs, and how that comes about."""
+
+    value: float = 1.0
+    factors: tuple[Factor, ...] = ()
+
+    def times(self, factor: Factor) -> Weight:
+        """This weight after one more rule."""
+        return Weight(self.value * factor.value, (*self.factors, factor))
+
+
+@dataclass(frozen=True, slots=True)
+class CountedVote:
+    """A standing vote with its weight."""
+
+    rater: str
+    value: VoteValue
+    weight: Weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +55,10 @@ class Label:
     exchange_id: int
     liked: bool
     weight: float
-    """Sum of the raters' capped weights behind the label."""
+    """The weights for it minus the weights against it."""
     raters: tuple[str, ...]
+    votes: tuple[CountedVote, ...] = ()
+    """How it came about: every vote that counts, by rater."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +110,8 @@ class TrainProgress:
     """Optimiser steps planned in all; early stopping may end sooner."""
     epoch: int
     loss: float
-    """Mean NLL a supervised token of the last optimiser step."""
+    """Of the last optimiser step: mean NLL a supervised token, or the objective's loss where
+    replies are compared."""
     held_out: float | None
     """Validation NLL a token, when it was measured after this step."""
     tokens_per_second: float
@@ -100,6 +137,7 @@ class Check:
     name: str
     passed: bool
     value: float
+    """Infinite where nothing bounds it; the store keeps that as unknown."""
     limit: float
     reason: str
     """One sentence with the numbers, for an admin who is no statistician."""
@@ -135,4 +173,6 @@ class Manifest:
     files: Mapping[str, str]
     """File name to SHA-256 in hex."""
     exchanges: tuple[int, ...]
-    """Ids of the exchanges it was trained on."""
+    """Ids of the exchanges that training was shown, to learn from or to know when to stop: liked
+    and disliked ones, those folded into others included, but none of the hold-out. Whoever
+    has one of them deleted has the version unlearned."""

@@ -1,16 +1,19 @@
 """From raw votes to labels: what the people who rated an exchange come to together.
 
 Pure arithmetic. It knows no exchange's content, no database and no model; it is given
-votes as the store keeps them and can be run again over old ones when the rule gets better.
+votes as the store keeps them and can be run again over old ones when a rule gets better.
+Which vote of a person counts is said here, what it weighs in `learning.weights`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from bot.types import Vote
-from learning.types import Label
+from bot.votes_config import WeighingConfig
+from learning.types import CountedVote, Label
+from learning.weights import rater_weights
 
 _TIE = 1e-9
 
@@ -28,35 +31,36 @@ def standing(votes: Iterable[Vote]) -> list[Vote]:
     return [latest[key] for key in sorted(latest) if latest[key].value != 0]
 
 
-def rater_weights(votes: Sequence[Vote], rater_cap: float) -> dict[str, float]:
-    """What one vote of each rater weighs, given the standing votes of all.
-
-    A rater with n votes weighs n in all, but no more than `rater_cap` times the fair share
-    (votes / raters); the excess is taken evenly from their votes. A single rater is not capped.
-    """
-    given = Counter(vote.rater for vote in votes)
-    if len(given) < 2:
-        return dict.fromkeys(given, 1.0)
-    most = rater_cap * given.total() / len(given)
-    return {rater: min(1.0, most / number) for rater, number in given.items()}
-
-
-def labels(votes: Sequence[Vote], rater_cap: float) -> list[Label]:
-    """Labels of all rated exchanges, by exchange id; those with as much for as against have none.
+def counted(
+    votes: Iterable[Vote], settings: WeighingConfig, alike: Mapping[int, int]
+) -> dict[int, tuple[CountedVote, ...]]:
+    """Every rated exchange's standing votes with what they weigh and why, by exchange and rater.
 
     Args:
         votes: in any order; earlier votes of the same rater on the same exchange are ignored.
-        rater_cap: how many fair shares one rater may weigh in all.
+        alike: near-identical exchanges, as `learning.dataset.alike` finds them.
     """
-    counted = standing(votes)
-    weights = rater_weights(counted, rater_cap)
-    by_exchange: defaultdict[int, list[Vote]] = defaultdict(list)
-    for vote in counted:
-        by_exchange[vote.exchange_id].append(vote)
-    found = []
-    for exchange_id, given in by_exchange.items():
-        total = sum(vote.value * weights[vote.rater] for vote in given)
-        if abs(total) > _TIE:
-            raters = tuple(vote.rater for vote in given)
-            found.append(Label(exchange_id, total > 0, abs(total), raters))
-    return found
+    stand = standing(votes)
+    weights = rater_weights(stand, settings, alike)
+    by_exchange: defaultdict[int, list[CountedVote]] = defaultdict(list)
+    for vote in stand:
+        one = CountedVote(vote.rater, vote.value, weights[vote.rater])
+        by_exchange[vote.exchange_id].append(one)
+    return {exchange_id: tuple(given) for exchange_id, given in by_exchange.items()}
+
+
+def label(exchange_id: int, votes: Sequence[CountedVote]) -> Label | None:
+    """What the votes on an exchange come to; None where there is as much for as against."""
+    total = sum(vote.value * vote.weight.value for vote in votes)
+    if abs(total) <= _TIE:
+        return None
+    raters = tuple(vote.rater for vote in votes)
+    return Label(exchange_id, total > 0, abs(total), raters, tuple(votes))
+
+
+def labels(
+    votes: Iterable[Vote], settings: WeighingConfig, alike: Mapping[int, int]
+) -> list[Label]:
+    """Labels of all rated exchanges, by exchange id; ties have none."""
+    every = counted(votes, settings, alike).items()
+    return [found for exchange_id, given in every if (found := label(exchange_id, given))]

@@ -23,13 +23,14 @@ from bot.config_file import known_keys
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("bot.types", "bot.errors"),
+    ("bot.types", "bot.errors", "bot.sections"),
+    ("bot.votes_config", "bot.gate_config", "bot.watch_config"),
     ("bot.config",),
     ("bot.config_file", "bot.settings"),
-    ("bot.engine", "bot.store", "bot.limits", "bot.lock", "bot.logs", "bot.progress"),
+    ("bot.engine", "bot.store", "bot.limits", "bot.lock", "bot.logs", "bot.progress", "bot.memory"),
     ("bot.history", "bot.admission", "bot.moderation", "bot.ratings",
      "bot.learning_port", "bot.turns"),
-    ("bot.changes",),
+    ("bot.changes", "bot.prompts"),
     ("bot.conversation", "bot.answers"),
     ("bot.people", "bot.lessons"),
     ("bot.commands",),
@@ -46,8 +47,8 @@ OPENING = (*WIRING, "bot.doctor")
 """The rooms that open a real engine, or try to; the others are given one."""
 
 LEARNING_MAY = (
-    "bot.types", "bot.errors", "bot.config", "bot.learning_port", "bot.moderation", "bot.store",
-    "bot.engine.base",
+    "bot.types", "bot.errors", "bot.config", "bot.votes_config", "bot.gate_config",
+    "bot.watch_config", "bot.learning_port", "bot.moderation", "bot.store", "bot.engine.base",
 )
 """What of `bot` the learning half may know."""
 
@@ -58,7 +59,7 @@ LONGEST_FILE = 400
 TORCH = ("torch", "transformers", "peft", "safetensors", "tokenizers")
 SHAPELESS = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
 SECRET = re.compile(r"(^|_)(token|secret|password|passwd|credential|api_?key)s?$")
-COUNTED = {"max_tokens", "history_tokens"}
+COUNTED = {"max_tokens", "history_tokens", "memory.tokens"}
 """Keys that count the model's tokens; a platform's token would be another thing."""
 
 
@@ -318,7 +319,7 @@ def secrets_among(keys: list[str]) -> list[str]:
     return [
         key
         for key in keys
-        if (name := key.rpartition(".")[2]) not in COUNTED and SECRET.search(name)
+        if not COUNTED & {key, name := key.rpartition(".")[2]} and SECRET.search(name)
     ]
 
 

@@ -3,8 +3,9 @@
 A sign may come before the reply it stands under is finished and on record; then it waits
 for that. Signs of one person under one message are handled one after another, others
 beside each other, so that votes share their commits; what is about a whole message waits
-for every sign before it, and every later one waits for that. It knows no platform: messages
-and people are ids.
+for every sign before it, and every later one waits for that. An event tells of one sign
+only: where taking one away withdraws a vote, the platform is asked whether the person has
+left another one. It knows no platform: messages and people are ids.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.errors import RapportError
 from bot.ratings import Ratings
-from bot.types import ChannelKey, VoteValue
+from bot.types import ChannelKey, Vote, VoteValue
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,12 @@ Place = tuple[ChannelKey, str]
 """A message, in its conversation."""
 Standing = Mapping[str, Collection[VoteValue]]
 """The signs of each person that a platform shows under a reply."""
+Left = Callable[[ChannelKey, Sequence[str], str], Awaitable[Collection[VoteValue]]]
+"""Asks a platform for the signs that one person shows under the messages of a reply."""
 EVERYBODY = ""
 """Whose turn it is when something is about all signs under a message."""
+PATIENCE = 10.0
+"""Seconds that a platform has to say what somebody left; the bot may wait for it to end."""
 MOST = 10_000
 """People under messages of whom is remembered when they gave their last sign."""
 
@@ -49,11 +54,16 @@ class Signs:
     """Takes signs as they come, and turns them into votes."""
 
     def __init__(
-        self, ratings: Ratings, counted: Callable[[Sign], Awaitable[None]] | None = None
+        self, ratings: Ratings, counted: Callable[[Sign], Awaitable[None]] | None = None,
+        left: Left | None = None,
     ) -> None:
-        """`counted` is awaited after each sign that became a vote."""
+        """`counted` is awaited after each sign that became a vote.
+
+        `left` is asked when a vote was withdrawn; it gives nothing where it cannot be told.
+        """
         self._ratings = ratings
         self._counted = counted
+        self._left = left
         self._growing: dict[Place, asyncio.Event] = {}
         self._last: dict[Place, dict[str, asyncio.Task[None]]] = {}
         self._times: OrderedDict[tuple[ChannelKey, str, str], float] = OrderedDict()
@@ -76,7 +86,7 @@ class Signs:
         """
         if self._is_news(sign):
             place = (sign.channel, sign.message)
-            self._queue([place], sign.person, lambda: self._count(sign))
+            self._queue([place], sign.person, lambda: self._taken(sign))
 
     def clear(self, channel: ChannelKey, message: str, value: VoteValue) -> None:
         """Accept that all signs of one kind, or with 0 of both, went; returns at once."""
@@ -159,9 +169,29 @@ class Signs:
             return
         for vote in votes:
             if vote.source == "reaction" and value in (0, vote.value):
-                await self._count(Sign(*place, vote.rater, vote.value, withdrawn=True))
+                sign = Sign(*place, vote.rater, vote.value, withdrawn=True)
+                await (self._taken(sign) if value else self._count(sign))
 
-    async def _count(self, sign: Sign) -> None:
+    async def _taken(self, sign: Sign) -> None:
+        """Count a sign that a person gave or took away; what still stands then counts again."""
+        vote = await self._count(sign)
+        if vote is None or not sign.withdrawn or self._left is None:
+            return
+        try:
+            reply = await self._ratings.rated(sign.channel, vote.exchange_id)
+        except RapportError as error:
+            log.error("what stands under a reply could not be counted: %s", error)
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                left = await self._left(sign.channel, reply.platform_ids, sign.person)
+        except TimeoutError:
+            log.warning("what somebody left under a reply is not counted: no answer came")
+            return
+        if left:
+            await self._count(replace(sign, value=min(left), withdrawn=False))
+
+    async def _count(self, sign: Sign) -> Vote | None:
         growing = self._growing.get((sign.channel, sign.message))
         if growing is not None:
             await growing.wait()
@@ -172,8 +202,10 @@ class Signs:
             )
             if vote is not None and vote.value and self._counted is not None:
                 await self._counted(sign)
+            return vote
         except RapportError as error:
             log.error("a reaction could not be saved as a vote: %s", error)
+            return None
 
 
 async def _after(before: list[asyncio.Task[None]], work: Callable[[], Awaitable[None]]) -> None:

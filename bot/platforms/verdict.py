@@ -28,7 +28,7 @@ NAME = 80
 ROOM = 150
 """Characters kept for the last line."""
 ALT = 1000
-"""Characters of a picture's description; Slack takes no more."""
+"""Characters of a picture's description; Discord takes some more."""
 _ACTS: dict[ReportState, tuple[Act, ...]] = {
     "waiting": ("approve", "veto"), "serving": ("rollback",),
 }

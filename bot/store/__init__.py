@@ -11,13 +11,15 @@ from bot.store.values import (
     Event,
     Moment,
     Posted,
+    Review,
     Run,
+    Said,
     StoredTurn,
     Traces,
     WaitingMessage,
 )
 
 __all__ = [
-    "Consent", "Decision", "Event", "Moment", "Posted", "Run", "Store", "StoredTurn", "Traces",
-    "WaitingMessage",
+    "Consent", "Decision", "Event", "Moment", "Posted", "Review", "Run", "Said",
+    "Store", "StoredTurn", "Traces", "WaitingMessage",
 ]

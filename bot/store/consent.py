@@ -7,7 +7,7 @@ before it takes anything into a snapshot or an export.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bot.config import LearningConfig
@@ -44,11 +44,14 @@ class Consent:
         holes in it is not what the reply was an answer to. Beyond the operator's own
         platforms their terms must be acknowledged as well.
         """
-        platform = exchange.channel.platform
+        return self.agreed(exchange.channel.platform, {exchange.asker, *exchange.authors})
+
+    def agreed(self, platform: str, people: Iterable[str]) -> bool:
+        """Whether something that these people's words are in may be learned from."""
         if platform in LOCAL:
             return True
         return self.settings.platform_terms_acknowledged and all(
-            self.of(platform, person) for person in {exchange.asker, *exchange.authors}
+            self.of(platform, person) for person in people
         )
 
     @property

@@ -142,6 +142,19 @@ class Conversations(Access):
         """Whether there is a message at any of these spots."""
         return bool(await self._read(lambda connection: _found(connection, spots)))
 
+    async def newest_messages(
+        self, channel: ChannelKey, since: datetime, limit: int
+    ) -> list[str]:
+        """The platform's ids of what was said in a channel after a time, newest first."""
+        rows = await self._rows(
+            select(messages.c.platform_id)
+            .join(channels, channels.c.id == messages.c.channel_id)
+            .where(is_channel(channel), messages.c.time > since)
+            .order_by(messages.c.id.desc())
+            .limit(limit)
+        )
+        return [row.platform_id for row in rows]
+
     async def change_message(self, spots: Collection[Spot], text: str) -> list[ChannelKey]:
         """Let a message say something else, wherever it is on record; where that was new."""
 

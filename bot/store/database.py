@@ -8,6 +8,8 @@ do. It does not know what the tables mean.
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sqlite3
 import threading
@@ -75,10 +77,31 @@ def writing_engine(file: Path) -> Engine:
     """The one connection that writes; it takes the write lock when it begins."""
     url = URL.create("sqlite", database=str(file))
     # Parameters are people's words: they do not belong in errors, which are logged.
-    engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+    engine = create_engine(
+        url, pool_size=1, max_overflow=0, hide_parameters=True, json_serializer=as_json
+    )
     # What people had deleted is overwritten; freed space would keep it otherwise.
     _prepare(engine, "BEGIN IMMEDIATE", "PRAGMA secure_delete=ON")
     return engine
+
+
+def as_json(value: Any) -> str:
+    """JSON as its standard has it, where no number is infinite or not a number: those are null.
+
+    Python writes them as words that SQLite's own functions, and other programs, refuse.
+    """
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _prepare(engine: Engine, begin: str, *pragmas: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, delete, select
+from sqlalchemy import Column, Connection, delete, select, update
 
 from bot.store.consent import Consent
 from bot.store.conversations import channel_key
@@ -23,6 +23,7 @@ from bot.store.schema import (
     exchange_platform_ids,
     exchanges,
     messages,
+    reviews,
     votes,
     waiting,
 )
@@ -105,7 +106,7 @@ def remove(connection: Connection, said: Sequence[int], held: Sequence[int]) -> 
     """Messages and exchanges, with all that hangs on them."""
     _drop(connection, waiting.c.message_id, said)
     _drop(connection, messages.c.id, said)
-    for table in (current_votes, votes, exchange_authors, exchange_platform_ids):
+    for table in (current_votes, votes, reviews, exchange_authors, exchange_platform_ids):
         _drop(connection, table.c.exchange_id, held)
     _drop(connection, exchanges.c.id, held)
 
@@ -121,6 +122,12 @@ def remove_votes(
             )
         )
     _drop(connection, votes.c.id, [vote for vote, _ in given])
+
+
+def unsign(connection: Connection, platform: str, person: str) -> None:
+    """Take somebody's name off the decisions they made about replies; these go on to hold."""
+    made = reviews.c.by == f"{platform}/{person}"
+    connection.execute(update(reviews).where(made).values(by=""))
 
 
 def _drop(connection: Connection, column: Column[Any], ids: Sequence[int]) -> None:

@@ -176,6 +176,7 @@ def _row(exchange: Exchange) -> dict[str, Any]:
         "reply_ids": exchange.reply_ids,
         "prompt_ids": exchange.prompt_ids,
         "prompt": [[turn.role, turn.content] for turn in exchange.prompt],
+        "examples": list(exchange.examples),
     }
 
 
@@ -250,6 +251,7 @@ def _exchange(row: Row[Any], authors: tuple[str, ...], posted: tuple[str, ...]) 
         private=row.private,
         id=row.id,
         platform_ids=posted,
+        examples=tuple(row.examples),
     )
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    func,
     insert,
     select,
     update,
@@ -30,8 +31,16 @@ from bot.store.access import Access
 from bot.store.consent import Consent
 from bot.store.conversations import channel_key
 from bot.store.database import sweep
-from bot.store.deletion import expired, found, remove, remove_votes, traces
-from bot.store.schema import channels, exchanges, messages, people, settings, votes
+from bot.store.deletion import expired, found, remove, remove_votes, traces, unsign
+from bot.store.schema import (
+    channels,
+    exchanges,
+    messages,
+    people,
+    reviews,
+    settings,
+    votes,
+)
 from bot.store.values import Decision, Traces
 from bot.types import Turn, last_user_text
 
@@ -91,7 +100,11 @@ class People(Access):
         return await self._write(write)
 
     async def data_of(self, platform: str, person: str) -> dict[str, Any]:
-        """Everything kept of a person, as JSON values; times in ISO 8601."""
+        """Everything kept of a person, as JSON values; times in ISO 8601.
+
+        A question that was edited after its answer is there as it is now, and as it was
+        ``read``, cut where it was too long to be read as a whole.
+        """
         return await self._read(lambda connection: _data(connection, platform, person))
 
     async def traces_of(self, platform: str, person: str) -> Traces:
@@ -112,6 +125,7 @@ class People(Access):
             gone = traces(connection, said, held, len(given))
             remove(connection, said, held)
             remove_votes(connection, person, given)
+            unsign(connection, platform, person)
             _put(connection, platform, person, consent="refused", changed=time)
             _note(connection, held)
             return gone
@@ -206,7 +220,8 @@ def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
             exchanges.c.id, exchanges.c.time, exchanges.c.reply,
             # Prompts are long, and the message that was answered is nearly always there.
             case((messages.c.id.is_(None), exchanges.c.prompt)).label("prompt"),
-            messages.c.text.label("question"), *where,
+            messages.c.text.label("question"),
+            func.json_extract(exchanges.c.prompt, "$[#-1][1]").label("read"), *where,
         )
         .join(channels, channels.c.id == exchanges.c.channel_id)
         .outerjoin(
@@ -224,6 +239,10 @@ def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
         .where(votes.c.rater == person, here)
         .order_by(votes.c.id),
     )
+    reviewed = _rows(
+        connection,
+        select(reviews).where(reviews.c.by == f"{platform}/{person}").order_by(reviews.c.id),
+    )
     decided = connection.execute(select(people).where(_is(platform, person))).first()
     return {
         "platform": platform,
@@ -239,6 +258,7 @@ def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
         "exchanges": [
             {"id": row.id, "time": _iso(row.time), "channel": str(channel_key(row)),
              "question": _asked(row.prompt) if row.question is None else row.question,
+             **({"read": row.read} if _is_changed(row.question, row.read) else {}),
              "reply": row.reply}
             for row in asked
         ],
@@ -246,6 +266,10 @@ def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
             {"exchange": row.exchange_id, "time": _iso(row.time), "value": row.value,
              "source": row.source}
             for row in given
+        ],
+        "reviews": [
+            {"exchange": row.exchange_id, "time": _iso(row.time), "decision": row.decision}
+            for row in reviewed
         ],
     }  # fmt: skip
 
@@ -256,6 +280,13 @@ def _rows(connection: Connection, query: Executable) -> Sequence[Row[Any]]:
 
 def _asked(prompt: Sequence[Sequence[Any]]) -> str:
     return last_user_text([Turn(role, content) for role, content in prompt])
+
+
+def _is_changed(question: str | None, read: str | None) -> bool:
+    """Whether a message says something else now than when it was read; others may precede it."""
+    if question is None or read is None:
+        return False
+    return read != question and not read.endswith(f"\n{question}")
 
 
 def _iso(time: datetime | None) -> str | None:

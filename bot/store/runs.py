@@ -113,6 +113,11 @@ class Runs(Access):
         """The newest `limit` runs, newest first."""
         return await self._runs(select(runs).order_by(runs.c.id.desc()).limit(limit))
 
+    async def run(self, run_id: int) -> Run | None:
+        """One run."""
+        found = await self._runs(select(runs).where(runs.c.id == run_id))
+        return found[0] if found else None
+
     async def unfinished_runs(self) -> list[Run]:
         """The runs that were never said to be finished, oldest first."""
         return await self._runs(select(runs).where(runs.c.finished.is_(None)).order_by(runs.c.id))

@@ -137,6 +137,8 @@ exchanges = Table(
     Column("reply_ids", TokenIds, nullable=False),
     Column("prompt_ids", TokenIds, nullable=False),
     Column("prompt", JSON, nullable=False),
+    # Ids of the liked exchanges that the prompt showed.
+    Column("examples", JSON, nullable=False, server_default="[]"),
     Index(None, "channel_id", "id"),
     Index(None, "asker"),
     sqlite_autoincrement=True,
@@ -188,6 +190,21 @@ current_votes = Table(
     Column("adapter", Text, nullable=False),
     Index(None, "adapter", "value"),
     sqlite_with_rowid=False,
+)
+
+# What operators decided about replies that wait to be learned from; the last one counts.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("exchange_id", ForeignKey("exchanges.id"), nullable=False),
+    Column("decision", Text, nullable=False),
+    # The platform and the person; empty once that person was forgotten.
+    Column("by", Text, nullable=False),
+    Column("time", Moment, nullable=False),
+    Index(None, "exchange_id"),
+    Index(None, "by"),
+    sqlite_autoincrement=True,
 )
 
 # What people decided about their words; `consent` is empty while they have not.

@@ -22,10 +22,13 @@ from bot.store.database import (
     reading_engine,
     writing_engine,
 )
+from bot.store.examples import Examples
 from bot.store.exchanges import Exchanges
 from bot.store.journal import Journal
 from bot.store.people import People
+from bot.store.rated import Rated
 from bot.store.reader import Reader
+from bot.store.reviews import Reviews
 from bot.store.runs import Runs
 from bot.store.votes import Votes
 from bot.store.writer import Writer
@@ -33,7 +36,9 @@ from bot.store.writer import Writer
 FILE = "rapport.db"
 
 
-class Store(Conversations, Exchanges, Votes, People, Runs, Adapters, Journal):
+class Store(
+    Conversations, Exchanges, Examples, Votes, Rated, Reviews, People, Runs, Adapters, Journal
+):
     """Everything that Rapport remembers."""
 
     def __init__(self, file: Path) -> None:

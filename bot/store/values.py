@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from bot.types import ChannelKey, Message
+from bot.types import ChannelKey, FinishReason, Message
 
 Decision = Literal["granted", "refused", ""]
 """What a person said to their words being learned from; empty while they have not."""
@@ -53,6 +53,31 @@ class Moment:
     exchange_id: int
     channel: ChannelKey
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What an operator decided about a reply that waited to be learned from."""
+
+    exchange_id: int
+    keep: bool
+    """Whether it may be learned from."""
+    by: str
+    """Who decided, as ``platform/person``; empty once that person was forgotten."""
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A reply as those see it who watch a version."""
+
+    adapter: str
+    finish: FinishReason
+    text: str
+    ids: tuple[int, ...]
+    time: datetime
+    rated: datetime | None
+    """When the first of the votes that hold for it was given."""
 
 
 @dataclass(frozen=True, slots=True)

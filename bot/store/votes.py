@@ -63,7 +63,7 @@ class Votes(Access):
         rows = await self._rows(
             select(current_votes).order_by(current_votes.c.exchange_id, current_votes.c.rater)
         )
-        return [_vote(row) for row in rows]
+        return [as_vote(row) for row in rows]
 
     async def current_vote(self, exchange_id: int, rater: str) -> VoteValue:
         """What a person thinks of a reply now; 0 where there is no vote."""
@@ -81,14 +81,14 @@ class Votes(Access):
             .where(current_votes.c.exchange_id == exchange_id)
             .order_by(current_votes.c.rater)
         )
-        return [_vote(row) for row in rows]
+        return [as_vote(row) for row in rows]
 
     async def votes_of(self, exchange_id: int) -> list[Vote]:
         """Every vote on an exchange as it came, flips and withdrawals too, oldest first."""
         rows = await self._rows(
             select(votes).where(votes.c.exchange_id == exchange_id).order_by(votes.c.id)
         )
-        return [_vote(row) for row in rows]
+        return [as_vote(row) for row in rows]
 
     async def count_votes(self, since: datetime | None = None) -> int:
         """How many votes came after `since`, flips counted, withdrawals not."""
@@ -113,5 +113,6 @@ def _vote_value(value: int) -> VoteValue:
     return 1 if value > 0 else -1 if value < 0 else 0
 
 
-def _vote(row: Row[Any]) -> Vote:
+def as_vote(row: Row[Any]) -> Vote:
+    """A row of `current_votes` or of `votes`."""
     return Vote(row.exchange_id, row.rater, row.value, row.source, row.time)

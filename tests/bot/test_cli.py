@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot.cli import rapport
+from bot.cli_learning import _print_simulation
 from bot.lock import data_lock
 from tests.bot.terminal import CONTROL_C, ROOT, Terminal
 
@@ -187,6 +188,45 @@ def test_doctor_says_which_platforms_can_start_and_what_is_learned_from_them(
     assert "problem  Slack: SLACK_APP_TOKEN is not set" in result.output
     assert "nothing said on the platforms is learned from" in result.output
     assert "secret" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("schedule", "line"),
+    [
+        ('cron = "61 * * * *"', "problem  schedule: learning.schedule.cron: '61 * * * *' is not"),
+        ('cron = "0 0 31 2 *"', "problem  schedule: learning.schedule.cron: '0 0 31 2 *' never"),
+        ('quiet_hours = "late"', "problem  schedule: learning.schedule.quiet_hours: 'late'"),
+        ('timezone = "Mars"', "problem  schedule: learning.schedule.timezone: 'Mars'"),
+        ('cron = "0 4 * * *"', "ok       schedule: the next run by the clock: 20"),
+        ("every_votes = 50", "ok       schedule: no run by the clock; one after 50 votes"),
+    ],
+)
+def test_doctor_reads_the_schedule_as_the_bot_would(
+    tmp_path: Path, schedule: str, line: str
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[model]\nname = "{tmp_path}/nowhere"\n[learning.schedule]\n{schedule}\n')
+    data = str(tmp_path / "data")
+    told = CliRunner().invoke(rapport, ["doctor", "--config", str(file), "--data", data]).output
+    assert line in told
+    mend = "-> correct [learning.schedule] in config.toml"
+    assert (mend in told) == line.startswith("problem")
+
+
+def test_a_simulation_is_summed_up_with_every_kind_of_verdict(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rounds = [
+        {"round": number, "votes": 60 * number, "adapter": "base", "like_rate": 0.3,
+         "ci": [0.2, 0.4], "verdict": verdict}
+        for number, verdict in enumerate((None, "shadow", "shadow", "reject"))
+    ]  # fmt: skip
+    final = {"base_like_rate": 0.3, "like_rate": 0.3, "promotions": 0, "rejections": 1,
+             "shadows": 2, "rollbacks": 0}  # fmt: skip
+    _print_simulation({"rounds": rounds, "final": final})
+    *_, third, last = capsys.readouterr().out.splitlines()
+    assert third.endswith(", reject")
+    assert "0 promoted, 1 rejected, 2 with too few votes to judge by (shadow), 0 rolled" in last
 
 
 def test_help_imports_nothing_heavy_and_answers_at_once() -> None:

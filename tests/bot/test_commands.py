@@ -210,10 +210,11 @@ async def test_status_and_learn_status_tell_how_things_stand(
     assert "waiting" in text_of(await done(commands, "/status"))
     pupil.now = LearningStatus(
         "v0001", 5, RunningStage(2, "v0002", "training", 0.5, 12.0), queued=True,
-        verdict="v0001: better",
+        verdict="v0001: better", watched="v0001 is watched: 14 of 20 liked",
     )
     told = text_of(await done(commands, "/learn status"))
-    for part in ("v0001", "run 2: training v0002 50%", "12 s left", "another run", "better"):
+    for part in ("v0001", "run 2: training v0002 50%", "12 s left", "another run", "better",
+                 "is watched: 14 of 20"):
         assert part in told
 
 

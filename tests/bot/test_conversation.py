@@ -280,6 +280,21 @@ async def test_a_vote_is_kept_and_passed_on(talk: Talk, store: Store) -> None:
     assert await store.current_votes() == [vote] == heard
 
 
+async def test_how_a_reply_ended_is_passed_on_with_its_version_unless_it_was_cut_short(
+    talk: Talk, store: Store
+) -> None:
+    heard: list[tuple[str, str, str, list[int]]] = []
+    conversation = talk(on_reply=lambda *reply: heard.append(reply))
+    reply = await ask(conversation, "Hello there")
+    exchange = await store.last_exchange(CHANNEL)
+    assert exchange is not None
+    assert heard == [(BASE, reply.finish, exchange.reply, list(exchange.reply_ids))]
+    stream = conversation.respond(message("And now"))
+    await anext(stream)
+    await stream.aclose()
+    assert len(heard) == 1
+
+
 async def test_a_reply_can_only_be_rated_where_it_was_given(talk: Talk, store: Store) -> None:
     conversation = talk()
     reply = await ask(conversation, "Hello there")

@@ -19,6 +19,7 @@ from aiohttp import BodyPartReader, web
 
 from tests.fakes.discord_rules import Refusal, refusal
 from tests.fakes.discord_world import Json
+from tests.fakes.gates import Gate
 
 PREFIX = "/api/v10"
 OPEN = re.compile(r"/(interactions|webhooks)/\d+/[^/]+(/.*)?")
@@ -147,6 +148,7 @@ class Front:
     requests: list[Request] = field(default_factory=list)
     unknown: list[Request] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
     edit_limit: tuple[int, float] | None = None
     rate_limited: int = 0
     buckets: dict[str, Bucket] = field(default_factory=dict)
@@ -159,6 +161,7 @@ class Front:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request and put it on record."""
+        await self.held(request)
         began = time.monotonic()
         path = request.rel_url.raw_path.removeprefix(PREFIX)
         method, query = request.method, dict(request.query)
@@ -189,6 +192,11 @@ class Front:
         self.rate_limited += status == 429
         self.changed()
         return self._response(request, status, answer, headers)
+
+    async def held(self, request: web.Request) -> None:
+        """Return when a request may be answered."""
+        for gate in self.gates:
+            await gate.passed(f"{request.method} {request.path}")
 
     def _authorize(self, request: web.Request) -> None:
         if request.headers.get("Authorization") != f"Bot {self.token}":

@@ -40,6 +40,7 @@ from tests.fakes.discord_messages import Message, Messages
 from tests.fakes.discord_routes import Routes
 from tests.fakes.discord_rules import ERRORS, walk
 from tests.fakes.discord_world import Channel, Event, Guild, Json, Snowflakes, User
+from tests.fakes.gates import Gate
 
 Found = TypeVar("Found")
 File = tuple[str, bytes, str]
@@ -296,6 +297,11 @@ class DiscordServer:
             taken,
         ))
 
+    def hold_requests(self, request: str) -> Gate:
+        """Keep requests waiting whose method and path fit, such as ``GET .*/messages``."""
+        self.front.gates.append(gate := Gate(request))
+        return gate
+
     @property
     def edit_limit(self) -> tuple[int, float] | None:
         """How many edits a channel takes in how many seconds; None for any."""
@@ -388,6 +394,7 @@ class DiscordServer:
         )
 
     async def _attachment(self, request: web.Request) -> web.Response:
+        await self.front.held(request)
         for message in self._messages.all.values():
             for file in message.attachments:
                 if str(file.id) == request.match_info["attachment"] and not message.deleted:

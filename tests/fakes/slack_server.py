@@ -24,6 +24,7 @@ from typing import Self, TypeVar
 from aiohttp import web
 
 from tests.fakes import slack_events
+from tests.fakes.gates import Gate
 from tests.fakes.slack_calls import Refused
 from tests.fakes.slack_interactions import Answer, Feedback, Interactions
 from tests.fakes.slack_json import rich_text
@@ -252,6 +253,15 @@ class SlackServer(World):
             status = 429 if error == "ratelimited" else 200
         refusal = Refused(error, status, retry_after)
         self.web_api.failures.append(Failure(method, refusal, times))
+
+    def give_up(self) -> None:
+        """Tell no more of what was not acknowledged until now."""
+        self.socket.deliveries = [one for one in self.socket.deliveries if one.acks]
+
+    def hold_requests(self, method: str) -> Gate:
+        """Keep calls of methods that fit waiting."""
+        self.web_api.gates.append(gate := Gate(method))
+        return gate
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
         """Ask the app, politely, to connect anew."""

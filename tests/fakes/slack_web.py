@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from tests.fakes import slack_chat, slack_reading, slack_surfaces
+from tests.fakes.gates import Gate
 from tests.fakes.slack_calls import Call, Refused, decode, invalid
 from tests.fakes.slack_interactions import Interactions
 from tests.fakes.slack_world import JSON, World
@@ -58,6 +59,7 @@ class WebApi:
         self._world, self._interactions, self._flush = world, interactions, flush
         self._bot_token, self._app_token = bot_token, app_token
         self.failures: list[Failure] = []
+        self.gates: list[Gate] = []
         self.requests: list[Request] = []
         self.unknown_requests: list[str] = []
         self.downloads: list[str] = []
@@ -75,6 +77,8 @@ class WebApi:
         method, refused = request.match_info["method"], None
         arguments: JSON = {}
         answer: JSON = {}
+        for gate in self.gates:
+            await gate.passed(method)
         try:
             arguments, token = await read(request)
             answer = {"ok": True, **self._answer(method, arguments, token)}

@@ -56,7 +56,7 @@ def ready(checkpoint: Path) -> Trainer:
     """A training that comes to an adapter made before, because training takes long."""
 
     def train(
-        snapshot: Any, settings: Any, folder: Path, seed: int, end_ids: Any, *, digest: str
+        snapshot: Any, settings: Any, folder: Path, seed: int, end_ids: Any, **options: Any
     ) -> Job:
         def job(resident: Resident) -> Iterator[TrainResult]:
             shutil.copytree(checkpoint, folder, dirs_exist_ok=True)

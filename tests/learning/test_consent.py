@@ -19,6 +19,7 @@ from bot.engine.local import LocalEngine
 from bot.errors import AdapterError, NothingToLearn
 from bot.store import Consent, Decision
 from bot.types import BASE, ChannelKey, Message
+from bot.votes_config import WeighingConfig
 from learning.awaited import train_once
 from learning.dataset import folders_with, read_snapshot
 from learning.export import FORMATS, export_votes
@@ -113,7 +114,7 @@ def test_words_that_were_not_given_are_not_exported(form: str) -> None:
     for said in decisions:
         out = io.StringIO()
         consent = Consent(settings, {("discord", "zoe"): said})
-        export_votes(votes, exchanges, form, out, rater_cap=2.0, consent=consent)
+        export_votes(votes, exchanges, form, out, weighing=WeighingConfig(), consent=consent)
         texts.append(out.getvalue())
     assert [PLANTED in text for text in texts] == [False, True]
 

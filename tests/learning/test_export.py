@@ -9,6 +9,7 @@ import pytest
 from bot.config import LearningConfig
 from bot.errors import DataError
 from bot.store import Consent
+from bot.votes_config import WeighingConfig
 from learning.export import export_votes
 from tests.learning.rated import exchange, vote
 
@@ -23,7 +24,7 @@ PROMPT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content":
 def exported(form: str) -> str:
     out = io.StringIO()
     consent = Consent(LearningConfig(), {})
-    number = export_votes(VOTES, EXCHANGES, form, out, rater_cap=2.0, consent=consent)
+    number = export_votes(VOTES, EXCHANGES, form, out, weighing=WeighingConfig(), consent=consent)
     assert number == len(out.getvalue().splitlines()) - (form == "csv")
     return out.getvalue()
 

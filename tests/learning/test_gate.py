@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from bot.config import EngineConfig, GateConfig, SftConfig
+from bot.config import EngineConfig, SftConfig
+from bot.engine.base import Request
 from bot.engine.local import LocalEngine
+from bot.errors import EngineClosed
+from bot.gate_config import GateConfig
 from bot.types import BASE, Sampling
 from learning.canaries import CanaryReply, answer, read_canaries
 from learning.checks import Voted, canary_checks, conclude, votes_checks
@@ -17,7 +22,9 @@ from learning.types import Check, Snapshot, Verdict
 from tests.engine.tiny import load, make_model, plain_model
 from tests.learning.votes_of_words import END, make_snapshot, train
 
-LENIENT = GateConfig(anchor_nll_rise=1.0, kl_to_base=9.0, canaries=6, length_low=0.0)
+LENIENT = GateConfig(
+    anchor_nll_rise=1.0, kl_to_base=9.0, canaries=6, length_low=0.0, reported_prompts=4
+)
 """A random model knows nothing it could forget."""
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, repetition_penalty=1.0, max_tokens=40)
 TASTE = make_snapshot(40, 0, 24, seed=5)
@@ -73,7 +80,7 @@ def check(verdict: Verdict, name: str) -> Check:
 async def test_a_candidate_that_learned_what_people_like_is_promoted(engine: LocalEngine) -> None:
     verdict = await verdict_on(engine, "good", gates=4)
     assert verdict.outcome == "promote", [one for one in verdict.checks if not one.passed]
-    assert verdict.sentence.startswith("Promoted")
+    assert verdict.sentence.startswith("Fit to serve: all ")
     assert check(verdict, "learned").value > 0
     assert check(verdict, "auc").value > 0.9
     assert verdict.metrics["champion_auc"] == 0.5
@@ -141,6 +148,55 @@ async def test_without_replies_of_the_base_nothing_is_promoted(engine: LocalEngi
     assert [one.name for one in verdict.checks if not one.passed] == ["anchors"]
 
 
+async def test_figures_of_sampled_replies_are_reported_and_decide_nothing(
+    engine: LocalEngine,
+) -> None:
+    verdict = await verdict_on(engine, "good")
+    metrics = verdict.metrics
+    assert metrics["sampled_replies"] == 4
+    for name in ("bleu", "chrf", "rouge_l", "sampled_distinct_1", "sampled_distinct_2"):
+        for who in ("", "champion_"):
+            assert 0 <= metrics[f"{who}{name}"] <= 100
+    # It says the few words that were liked; the base says anything.
+    assert metrics["sampled_distinct_1"] < metrics["champion_sampled_distinct_1"]
+    assert metrics["sampled_perplexity"] > 1
+    without = await verdict_on(
+        engine, "good", config=LENIENT.model_copy(update={"reported_prompts": 0})
+    )
+    assert without.checks == verdict.checks
+    assert set(metrics) - set(without.metrics) == {
+        "sampled_replies", *(
+            f"{who}{name}" for who in ("", "champion_") for name in (
+                "bleu", "chrf", "rouge_l", "sampled_distinct_1", "sampled_distinct_2",
+                "sampled_perplexity",
+            )
+        ),
+    }  # fmt: skip
+
+
+async def test_a_version_beside_itself_has_the_same_figures(engine: LocalEngine) -> None:
+    metrics = (await verdict_on(engine, "good", "good")).metrics
+    for name in ("bleu", "chrf", "rouge_l", "sampled_distinct_2", "sampled_perplexity"):
+        assert metrics[name] == metrics[f"champion_{name}"]
+
+
+async def test_an_engine_that_closes_while_replies_are_drawn_is_no_fault_of_the_version(
+    folders: dict[str, Path],
+) -> None:
+    config = EngineConfig(rows=8, adapter_rank=4)
+    closing = LocalEngine(load(folders["base"], config), config, 0.25)
+    await closing.load("endless", folders["endless"])
+    long = replace(SAMPLING, max_tokens=400)
+    drawing = asyncio.create_task(
+        answer(closing, "endless", read_canaries(), persona="", sampling=long, seed=1)
+    )
+    async with aclosing(closing.stream(Request((5, 6), sampling=SAMPLING))) as deltas:
+        await anext(deltas)  # those before it in the queue have begun
+    await closing.close()
+    with pytest.raises(EngineClosed):
+        await drawing
+
+
 async def test_a_canary_is_drawn_with_its_own_seed_and_ends_with_the_end(
     engine: LocalEngine,
 ) -> None:
@@ -195,6 +251,10 @@ def test_looping_sameness_and_not_ending_fail_each_by_its_name() -> None:
 def test_a_champion_that_never_repeats_itself_leaves_room_for_one_repetition() -> None:
     once = [CanaryReply("hello", "", (1, 2, 3, 4, 1, 2, 3, 4), True), *said([20] * 31)]
     assert "repetition" not in failed(once, said([20] * 32))
+    looping = canary_checks(
+        said([20] * 32, loop=True), said([20] * 32), 0.0, GateConfig(repetition_slack=1.0)
+    )
+    assert [one.name for one in looping if not one.passed] == ["variety"]
 
 
 def votes(up: float, down: float, count: int, spread: float = 0.05) -> list[Voted]:
@@ -219,6 +279,14 @@ def test_liked_replies_must_not_be_given_up() -> None:
     assert not liked.passed
 
 
+def test_how_much_liked_replies_may_be_given_up_is_a_setting() -> None:
+    given_up = votes(-0.1, -0.9, 24)
+    check = votes_checks(given_up, GateConfig(liked_nll_rise=0.2), 0)[1]
+    assert (check.passed, check.limit) == (True, pytest.approx(2.2))
+    assert "may rise by 0.200" in check.reason
+    assert not votes_checks(given_up, GateConfig(liked_nll_rise=0.05), 0)[1].passed
+
+
 def test_the_more_gates_there_were_the_more_it_takes() -> None:
     bounds = [votes_checks(votes(0.3, 0.1, 12), GateConfig(), k)[0].value for k in range(6)]
     assert bounds == sorted(bounds, reverse=True)
@@ -229,9 +297,10 @@ def test_raters_are_the_independent_opinions_from_twenty_on(tmp_path: Path) -> N
     from learning.gate import _clusters
 
     few = list(TASTE.of("holdout"))
-    assert _clusters(few) == [one.conversation for one in few]
+    assert _clusters(few, 20) == [one.conversation for one in few]
     many = [replace(one, raters=(f"rater {n}",)) for n, one in enumerate(few)]
-    assert _clusters(many) == [f"rater {n}" for n in range(24)]
+    assert _clusters(many, 20) == [f"rater {n}" for n in range(24)]
+    assert _clusters(many, 25) == [one.conversation for one in few]
 
 
 def test_the_first_failed_check_is_the_sentence() -> None:

@@ -66,7 +66,7 @@ def opened(engine: LocalEngine, tmp_path: Path) -> Opener:
 
 
 def stuck(
-    snapshot: Any, settings: Any, folder: Path, seed: int, end_ids: Any, *, digest: str
+    snapshot: Any, settings: Any, folder: Path, seed: int, end_ids: Any, **options: Any
 ) -> Job:
     """A training that goes on until it is cancelled."""
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,15 @@ def test_a_published_version_is_whole_and_says_what_it_is(tmp_path: Path) -> Non
     ]  # fmt: skip
     assert registry.manifest("v0001").exchanges == (1, 2)
     assert registry.manifest("v0001").created == START
+
+
+def test_a_figure_that_is_no_number_is_left_out_of_the_manifest(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    staged(registry)
+    registry.publish("v0001", replace(manifest("v0001"), metrics={"loss": 1.0, "other": math.nan}))
+    text = (registry.path("v0001") / "manifest.json").read_text()
+    assert "NaN" not in text
+    assert registry.manifest("v0001").metrics == {"loss": 1.0}
 
 
 @pytest.mark.parametrize("name", ["", "..", "v1", "v0001/../../x", "base", "V0001", "v0001\n"])

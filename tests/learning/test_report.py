@@ -113,10 +113,23 @@ async def test_what_was_never_judged_has_no_report(store: Store) -> None:
 async def test_without_matplotlib_a_report_has_no_picture(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await judged(store, "v0001", "reject")
+    await judged(store, "v0009", "reject")  # of which nothing was drawn before
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     report = await report_of(store)
-    assert (report.picture, report.sentence) == (b"", "v0001 is so.")
+    assert (report.picture, report.sentence) == (b"", "v0009 is so.")
+
+
+async def test_a_picture_is_drawn_once_while_the_verdict_and_the_curve_are_the_same(
+    store: Store
+) -> None:
+    await judged(store, "v0001", "promote", "waiting")
+    first = await report_of(store, "v0001")
+    await store.set_champion("v0001", "approved", NOON)
+    later = await report_of(store, "v0001")
+    assert (first.state, later.state) == ("waiting", "serving")
+    assert later.picture is first.picture
+    await judged(store, "v0002", "promote")
+    assert (await report_of(store, "v0002")).picture != first.picture
 
 
 @pytest.mark.parametrize("curve", [[], [(1, "loss", math.nan), (2, "loss", math.inf)]])

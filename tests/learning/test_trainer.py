@@ -11,7 +11,8 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from bot.errors import LearningError
-from learning.trainer import learning_rate, schedule, training_job
+from learning.rate import learning_rate, schedule
+from learning.trainer import training_job
 from learning.types import TrainProgress, TrainResult
 from tests.engine.tiny import (
     KINDS,

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from bot.config import SftConfig
 from bot.engine.background import share_tensors
+from learning.supervision import SFT, Choice
 from learning.trainer import training_job
 from learning.types import BaseReply, Example, Part, Snapshot, TrainProgress, TrainResult
 
@@ -41,19 +42,23 @@ def words(
 
 def make_snapshot(
     train: int = 12, validation: int = 4, holdout: int = 0, *, seed: int = 0,
-    random_votes: bool = False, end: tuple[int, ...] = (END,),
+    random_votes: bool = False, end: tuple[int, ...] = (END,), rivals: bool = False,
 ) -> Snapshot:  # fmt: skip
-    """Liked replies are of some words, disliked ones of others; or of any, by chance."""
+    """Liked replies are of some words, disliked ones of others; or of any, by chance.
+
+    With `rivals` each disliked reply is to the prompt of the liked one before it.
+    """
     rng = random.Random(seed)
-    examples = []
+    examples: list[Example] = []
     parts: list[Part] = ["train"] * train + ["validation"] * validation + ["holdout"] * holdout
     for number, part in enumerate(parts):
         liked = number % 2 == 0
         choice = LIKED_WORDS if liked else DISLIKED_WORDS
         reply = words(rng, 3, 7, ANY_WORDS if random_votes else choice) + end
+        prompt = examples[-1].prompt_ids if rivals and not liked else words(rng, 4, 12)
         examples.append(
             Example(
-                number, f"channel {number}", part, words(rng, 4, 12), reply, liked,
+                number, f"channel {number}", part, prompt, reply, liked,
                 1.0 if number % 4 else 0.5, (f"rater {number % 3}",),
             )
         )
@@ -64,9 +69,11 @@ def make_snapshot(
 def job_slices(
     model: PreTrainedModel, snapshot: Snapshot, folder: Path, settings: SftConfig = SETTINGS,
     *, seed: int = 3, digest: str = "a", every: int = 20, end_ids: tuple[int, ...] = (END,),
+    choice: Choice = SFT,
 ) -> Iterator[object]:  # fmt: skip
     job = training_job(
-        snapshot, settings, folder, seed, end_ids, digest=digest, checkpoint_every=every
+        snapshot, settings, folder, seed, end_ids,
+        digest=digest, choice=choice, checkpoint_every=every,
     )
     return job(TinyResident(model))
 

@@ -310,7 +310,10 @@ async def test_what_was_asked_before_a_restart_is_answered_after_it(
         app = here.app
         await server.ready()
         await ask(server, app, channel, ada, "<@BOT> hello")
-        said = Said(key_of(channel, guild), str(ada.id), "still there?", "1", datetime.now(UTC))
+        message = await server.say(channel, ada, "still there?")
+        said = Said(
+            key_of(channel, guild), str(ada.id), "still there?", str(message.id), datetime.now(UTC)
+        )
         assert await app.conversation.hear(said) is not None
     async with start() as here:
         app = here.app

@@ -1,271 +1,52 @@
-"""What people do to messages that they have sent, on both platforms, and files on Slack.
-
-One suite for both: what differs is how somebody speaks and where it is seen.
-"""
+"""What people do to messages that they have sent, on both platforms, and files on Slack."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, cast
 
 import aiohttp
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.app import App
 from bot.platforms.slack.files import Files
-from bot.platforms.slack.manifest import EVENTS, SCOPES
-from bot.types import ChannelKey, Exchange
+from bot.types import ChannelKey
 from bot.types import Message as Said
-from tests.fakes import discord_messages, discord_server, slack_server, slack_world
-from tests.platforms.conftest import Running, config_of, running, until
-
-BOT, APP = "xoxb-secret", "xapp-secret"
-Sent = Any
-"""A message of either server."""
-
-
-class Place(Protocol):
-    """A channel where the bot answers everything, and somebody who talks there."""
-
-    name: str
-    person: str
-    key: ChannelKey
-    games: str
-    """Another channel, where it answers only who asks it."""
-    thread: ChannelKey
-    """A conversation in that channel."""
-    environment: dict[str, str]
-    settings: dict[str, object]
-
-    async def ready(self) -> None: ...
-    async def say(self, text: str) -> Sent: ...
-    async def chat(self, text: str) -> Sent: ...
-    async def edit(self, message: Sent, text: str) -> None: ...
-    async def delete(self, *messages: Sent) -> None: ...
-    async def react(self, message: Sent) -> None: ...
-    async def wait_for(self, found: Callable[[], object]) -> None: ...
-    def id_of(self, message: Sent) -> str: ...
-    def replies(self) -> list[Sent]: ...
-    def is_whole(self, reply: Sent) -> bool: ...
-    def signs(self, message: Sent) -> list[str]: ...
-    def refuse_signs(self) -> None: ...
-
-
-class OnDiscord:
-    """A channel of a Discord server."""
-
-    name = "discord"
-
-    def __init__(self, server: discord_server.DiscordServer) -> None:
-        self.server = server
-        guild = server.add_guild("Rabbits")
-        self.channel, self.ada = guild.add_channel("general"), guild.add_member("ada")
-        self.elsewhere = guild.add_channel("games")
-        thread = server.start_thread(self.elsewhere, self.ada, "go", with_bot=True)
-        self.games = str(self.elsewhere.id)
-        self.thread = ChannelKey("discord", str(guild.id), str(thread.id))
-        self.person = str(self.ada.id)
-        self.key = ChannelKey("discord", str(guild.id), str(self.channel.id))
-        self.environment = {"DISCORD_BOT_TOKEN": BOT}
-        self.settings: dict[str, object] = {
-            "api_base": server.api_base, "always": [str(self.channel.id)],
-        }
-
-    async def ready(self) -> None:
-        await self.server.ready()
-
-    async def say(self, text: str) -> Sent:
-        return await self.server.say(self.channel, self.ada, text)
-
-    async def chat(self, text: str) -> Sent:
-        return await self.server.say(self.elsewhere, self.ada, text)
-
-    async def edit(self, message: Sent, text: str) -> None:
-        await self.server.edit(message, text)
-
-    async def delete(self, *messages: Sent) -> None:
-        if len(messages) > 1:
-            await self.server.delete_many(*messages)
-        else:
-            await self.server.delete(messages[0])
-
-    async def react(self, message: Sent) -> None:
-        await self.server.react(message, self.ada, "👍")
-
-    async def wait_for(self, found: Callable[[], object]) -> None:
-        await self.server.wait_for(lambda _: found())
-
-    def id_of(self, message: Sent) -> str:
-        return str(message.id)
-
-    def replies(self) -> list[discord_messages.Message]:
-        said = self.server.messages(self.channel)
-        return [one for one in said if one.author is self.server.bot]
-
-    def is_whole(self, reply: Sent) -> bool:
-        return True
-
-    def signs(self, message: Sent) -> list[str]:
-        """What the bot did to the signs under a message, in order."""
-        return [
-            one.method for one in self.server.requests
-            if f"{message.id}/reactions/" in one.path and one.path.endswith("/@me")
-        ]
-
-    def refuse_signs(self) -> None:
-        self.server.fail_next("PUT", "/reactions/", status=403, code=50013)
-
-
-class OnSlack:
-    """A channel of a Slack workspace."""
-
-    name = "slack"
-
-    def __init__(self, server: slack_server.SlackServer) -> None:
-        self.server = server
-        self.channel, self.ada = server.add_channel("general"), server.add_user("ada")
-        self.elsewhere = server.add_channel("games")
-        self.games = self.elsewhere.id
-        self.thread = ChannelKey("slack", server.team_id, f"{self.games}:{server.ts()}")
-        self.person = self.ada.id
-        self.key = ChannelKey("slack", server.team_id, self.channel.id)
-        self.environment = {"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP}
-        self.settings: dict[str, object] = {
-            "api_base": server.api_base, "always": [self.channel.id],
-        }
-
-    async def ready(self) -> None:
-        await self.server.ready()
-
-    async def say(self, text: str) -> Sent:
-        return await self.server.say(self.channel, self.ada, text)
-
-    async def chat(self, text: str) -> Sent:
-        return await self.server.say(self.elsewhere, self.ada, text)
-
-    async def edit(self, message: Sent, text: str) -> None:
-        await self.server.edit(message, text)
-
-    async def delete(self, *messages: Sent) -> None:
-        for message in messages:
-            await self.server.delete(message)
-
-    async def react(self, message: Sent) -> None:
-        await self.server.react(message, self.ada, "+1")
-
-    async def wait_for(self, found: Callable[[], object]) -> None:
-        await self.server.wait_for(lambda _: found())
-
-    def id_of(self, message: Sent) -> str:
-        return cast(str, message.ts)
-
-    def replies(self) -> list[slack_world.Message]:
-        return [one for one in self.server.messages(self.channel) if one.bot_id]
-
-    def is_whole(self, reply: Sent) -> bool:
-        return any(block["type"] == "context_actions" for block in reply.blocks)
-
-    def signs(self, message: Sent) -> list[str]:
-        """What the bot did to the signs under a message, in order."""
-        verbs = {"reactions.add": "PUT", "reactions.remove": "DELETE"}
-        return [
-            verbs[one.method] for one in self.server.requests
-            if one.method in verbs and one.arguments["timestamp"] == message.ts
-        ]
-
-    def refuse_signs(self) -> None:
-        self.server.fail_next("reactions.add", "message_not_found")
+from tests.fakes import slack_server
+from tests.platforms.conftest import until
+from tests.platforms.places import (
+    APP,
+    BOT,
+    OnSlack,
+    Place,
+    Start,
+    answered,
+    ask,
+    heard,
+    last,
+    left,
+    on,
+    on_slack,
+    spoken,
+)
 
 
 @pytest.fixture
 async def slack() -> AsyncIterator[OnSlack]:
-    async with slack_server.SlackServer(BOT, APP, scopes=SCOPES, subscriptions=EVENTS) as server:
-        yield OnSlack(server)
-        assert server.unknown_requests == server.complaints == []
+    async with on_slack() as slack:
+        yield slack
 
 
 @pytest.fixture(params=["discord", "slack"])
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    async with AsyncExitStack() as stack:
-        if request.param == "discord":
-            discord = await stack.enter_async_context(discord_server.DiscordServer(BOT))
-            yield OnDiscord(discord)
-            assert discord.unknown_requests == []
-        else:
-            server = slack_server.SlackServer(BOT, APP, scopes=SCOPES, subscriptions=EVENTS)
-            yield OnSlack(await stack.enter_async_context(server))
-            assert server.unknown_requests == server.complaints == []
-
-
-@dataclass
-class Start:
-    """Starts the bot in a place, on the same data each time, as after a restart."""
-
-    data: Path
-
-    def __call__(
-        self, place: Place, permissions: dict[str, object] | None = None, **settings: object
-    ) -> AbstractAsyncContextManager[Running]:
-        options = {"edit_seconds": 0.2, **place.settings, **settings}
-        config = config_of(**{place.name: options}, permissions=permissions or {})
-        return running(config, self.data, place.environment)
+    async with on(request.param) as place:
+        yield place
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
     return Start(tmp_path / "data")
-
-
-async def answered(app: App, place: Place, number: int) -> Sent:
-    """The latest reply, once there are so many and the last one is whole and on record."""
-    await place.wait_for(
-        lambda: len(place.replies()) == number and place.is_whole(place.replies()[-1])
-    )
-    reply = place.replies()[-1]
-    await until(lambda: app.store.exchange_of(place.key, place.id_of(reply)))
-    return reply
-
-
-async def ask(app: App, place: Place, text: str) -> tuple[Sent, Sent]:
-    number = len(place.replies()) + 1
-    question = await place.say(text)
-    return question, await answered(app, place, number)
-
-
-async def heard(app: App, place: Place, message: Sent, text: str = "") -> None:
-    """Wait until a message is on record, with this text where one is named."""
-    spot = (place.key, place.id_of(message))
-
-    async def holds() -> bool:
-        said = [turn.content for turn in await app.store.history(place.key)]
-        return await app.store.on_record([spot]) and (not text or text in said)
-
-    await until(holds)
-
-
-async def left(app: App, place: Place, *messages: Sent) -> None:
-    """Wait until messages are on record no longer."""
-    spots = [(place.key, place.id_of(message)) for message in messages]
-
-    async def holds() -> bool:
-        return not await app.store.on_record(spots)
-
-    await until(holds)
-
-
-async def last(app: App, place: Place) -> Exchange:
-    exchange = await app.store.last_exchange(place.key)
-    assert exchange is not None
-    return exchange
-
-
-def spoken(exchange: Exchange, role: str = "user") -> list[str]:
-    return [turn.content for turn in exchange.prompt if turn.role == role]
 
 
 async def test_an_edit_is_in_later_prompts_and_brings_no_second_reply(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -100,3 +100,24 @@ async def test_a_look_that_fails_changes_nothing_and_is_told(signs: Signs, store
     with pytest.raises(OSError, match="no network"):
         await signs.compare(HERE, ["first"], read)
     assert await held(signs, store) == {"ada": 1, "bob": 1}
+
+
+async def test_when_a_vote_goes_it_is_asked_once_what_that_person_left_under_the_reply(
+    store: Store
+) -> None:
+    asked: list[tuple[tuple[str, ...], str]] = []
+
+    async def left(channel: ChannelKey, messages: Sequence[str], person: str) -> set[VoteValue]:
+        asked.append((tuple(messages), person))
+        return {"ada": {1}, "cyd": {1}}.get(person, set())
+
+    signs = Signs(Ratings(store, lambda: NOW), left=left)
+    for person, *values in (("ada", 1, -1), ("bob", 1), ("cyd", -1, 1)):
+        for value in values:
+            signs.take(sign(person, value))
+        signs.take(sign(person, 1 if person == "bob" else -1, gone=True))
+    assert await held(signs, store) == {"ada": 1, "cyd": 1}
+    assert sorted(asked) == [(("first", "second"), "ada"), (("first", "second"), "bob")]
+    signs.clear(HERE, "first", 0)
+    assert await held(signs, store) == {}
+    assert len(asked) == 2

@@ -23,7 +23,7 @@ from bot.admission import EMPTY_ANSWER
 from bot.app import App, run_platforms
 from bot.config import Config, SlackConfig
 from bot.errors import ConfigError
-from bot.platforms.slack import SlackPlatform, commands, platform
+from bot.platforms.slack import SlackPlatform, commands, socket_mode
 from bot.platforms.slack.feedback import ACTION
 from bot.platforms.slack.manifest import COMMAND, EVENTS, SCOPES
 from bot.platforms.slack.outgoing import Reply
@@ -298,19 +298,17 @@ async def test_a_reaction_is_a_vote_also_changed_withdrawn_and_after_a_restart(
         await voted(app, key, [1, -1])
         await server.react(answer, ada, "tada")
         await server.unreact(answer, ada, "-1")
-        await voted(app, key, [1, -1, 0])
+        await voted(app, key, [1, -1, 0, 1])  # the first sign still stands there
         await server.react(question, ada, "-1")
         given = [one.payload for one in server.socket.deliveries if one.payload["event"]["type"]
                  == "reaction_added"]
         await server.socket.event(given[1])
         await server.react(answer, server.add_user("zoe"), "-1")
-        await voted(app, key, [1, -1, 0, -1])
+        await voted(app, key, [1, -1, 0, 1, -1])
     async with start() as app:
         await server.ready()
-        # The first sign still stands there, and no vote says so: it is counted again.
-        await voted(app, key, [1, -1, 0, -1, 1])
         await server.react(answer, server.add_user("bob"), "+1")
-        await voted(app, key, [1, -1, 0, -1, 1, 1])
+        await voted(app, key, [1, -1, 0, 1, -1, 1])
 
 
 async def test_what_people_signed_while_the_bot_was_away_counts_after_its_start(
@@ -481,11 +479,12 @@ async def test_what_was_asked_before_a_restart_is_answered_after_it_unless_long_
         await server.ready()
         question, _ = await ask(server, channel, ada, "hello")
         key = key_of(server, channel, question)
-        now = datetime.now(UTC)
-        for number, (place, age) in enumerate(
-            ((key, 0), (key_of(server, channel), 3600)), start=1
-        ):
-            said = Said(place, ada.id, "still there?", str(number), now - timedelta(seconds=age))
+        server.hold_events()
+        for thread, age in ((question, 0), (None, 3600)):
+            message = await server.say(channel, ada, "still there?", thread=thread)
+            time = datetime.now(UTC) - timedelta(seconds=age)
+            place = key_of(server, channel, thread)
+            said = Said(place, ada.id, "still there?", message.ts, time)
             assert await app.conversation.hear(said) is not None
     async with start() as app:
         await answered(server, channel, question, number=2)
@@ -517,7 +516,7 @@ async def test_a_limit_of_slack_is_waited_for_and_a_refusal_is_logged_with_what_
 
 async def refusal(server: SlackServer, bot: str = BOT, app: str = APP) -> str:
     """How a platform ends that was given these tokens; it comes to no conversation."""
-    nobody = cast(Any, SimpleNamespace(ratings=None))
+    nobody = cast(Any, SimpleNamespace(ratings=None, changes=None))
     with pytest.raises(ConfigError) as caught:
         config = Config(slack=SlackConfig(api_base=server.api_base))
         async with asyncio.timeout(10):
@@ -561,7 +560,7 @@ async def test_a_socket_that_cannot_be_opened_is_tried_at_another_address(
             if self.given > 1:
                 super().add(ticket)
 
-    monkeypatch.setattr(platform, "LOOK_AGAIN", 0.1)
+    monkeypatch.setattr(socket_mode, "LOOK_AGAIN", 0.1)
     server.tickets = FirstIsSpent()
     async with start():
         await server.ready()

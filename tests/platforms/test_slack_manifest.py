@@ -40,7 +40,7 @@ class Recording(AsyncApp):
 
 def test_the_app_subscribes_to_exactly_what_the_code_listens_to() -> None:
     # Registering asks neither the conversation nor the commands.
-    nobody = cast(Any, SimpleNamespace(ratings=None))
+    nobody = cast(Any, SimpleNamespace(ratings=None, changes=None))
     app = Recording()
     listeners = Listeners(
         AsyncWebClient(), Identity("T1", "U1", "B1"), Config(), nobody, nobody, nobody

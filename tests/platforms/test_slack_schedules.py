@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.platforms.slack import platform
+from bot.platforms.slack import socket_mode
 from bot.platforms.slack.manifest import EVENTS, SCOPES
 from bot.types import ChannelKey
 from tests.fakes.slack_server import SlackServer
@@ -110,7 +110,7 @@ async def test_random_schedules_give_no_double_reply_and_lose_no_vote(
     tmp_path: Path, seeds: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A torn socket is noticed when it is looked at, which is every ten seconds.
-    monkeypatch.setattr(platform, "LOOK_AGAIN", 2.0)
+    monkeypatch.setattr(socket_mode, "LOOK_AGAIN", 2.0)
     async with SlackServer(BOT, APP, scopes=SCOPES, subscriptions=EVENTS) as server:
         stage = SlackStage(server, len(seeds))
         config = config_of(

@@ -367,7 +367,7 @@ async def test_on_slack_an_operator_follows_the_run_approves_it_and_rolls_back(
         (picture,) = slack.files.values()
         assert shared.files[0]["id"] == picture.id
         assert picture.content is not None and picture.content.startswith(PNG)
-        assert "compare it with base: all passed" in picture.alt
+        assert "compare it with base: all passed" in shared.text and not picture.alt
 
         refused = await slack.press(verdict, ada, approve)
         (response,) = await slack.wait_for(lambda _: refused.responses)

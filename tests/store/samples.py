@@ -49,6 +49,7 @@ def exchange(channel: ChannelKey = HERE, **changes: Any) -> Exchange:
         "time": NOW,
         "private": True,
         "platform_ids": (),
+        "examples": (3, 4),
     }
     return Exchange(**(fields | changes))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from bot.errors import StoreError
 from bot.store import Event, Store
+from bot.store.store import FILE
 from bot.types import BASE, AdapterRef
 from tests.store.samples import NOW, later
 
@@ -125,6 +128,29 @@ async def test_a_verdict_comes_back_with_its_checks(store: Store) -> None:
     assert await store.verdict("v0001") == expected
     assert await store.verdicts(base="small") == [expected]
     assert [verdict["adapter"] for verdict in await store.verdicts()] == ["v0001", "v0002"]
+
+
+async def test_what_is_no_number_is_kept_as_unknown_so_that_every_program_can_read_it(
+    store: Store, tmp_path: Path
+) -> None:
+    run = await store.start_run("manual", {"limits": [math.inf, 1.0]})
+    await store.update_run(run, metrics={"perplexity": math.inf, "auc": 0.7})
+    await store.add_adapter("v0001", run, "candidate", "b", NOW, {"loss": math.nan})
+    checks = [{"name": "learned", "value": -math.inf, "limit": 0.0, "passed": False}]
+    await store.add_verdict("v0001", BASE, "reject", "It is worse.", checks, NOW)
+    kept = await store.verdict("v0001")
+    assert kept is not None
+    assert kept["checks"] == [{"name": "learned", "value": None, "limit": 0.0, "passed": False}]
+    found = await store.run(run)
+    assert found is not None
+    assert found.metrics == {"perplexity": None, "auc": 0.7}
+    assert found.settings == {"limits": [None, 1.0]}
+    with closing(sqlite3.connect(tmp_path / "data" / FILE)) as connection:
+        for table, column in (("verdicts", "checks"), ("adapters", "metrics"),
+                              ("runs", "metrics"), ("runs", "settings")):  # fmt: skip
+            query = f"SELECT json_valid({column}) FROM {table}"
+            assert connection.execute(query).fetchall() == [(1,)], column
+    assert await store.run(99) is None
 
 
 async def test_wiping_samples_leaves_the_rest_of_those_verdicts_and_all_of_others(

@@ -78,6 +78,7 @@ async def test_the_oldest_schema_is_brought_up_to_date_with_everything_in_it(
             private=False,
             id=1,
             platform_ids=("r1",),
+            examples=(),
         )
         assert await store.exchange(1) == expected
         held = [(vote.exchange_id, vote.rater, vote.value) for vote in await store.current_votes()]

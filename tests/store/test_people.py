@@ -13,7 +13,7 @@ import pytest
 from bot.config import LearningConfig
 from bot.errors import StoreError
 from bot.store import Consent, Store, Traces
-from bot.types import ChannelKey, Exchange
+from bot.types import ChannelKey, Exchange, Turn
 from tests.store.samples import HERE, NOW, THERE, exchange, later, message, vote
 
 GUILD = ChannelKey("discord", "7", "general")
@@ -121,6 +121,19 @@ async def test_where_the_question_is_not_on_record_it_is_what_the_model_saw(stor
     await store.add_exchange(exchange(THERE))
     (asked,) = (await store.data_of("console", "ann"))["exchanges"]
     assert asked["question"] == "hi\n\x00 é 🙂"
+
+
+async def test_a_question_that_was_edited_is_given_as_it_is_and_as_it_was_read(
+    store: Store
+) -> None:
+    for number, said in enumerate(("my word is xyzzy", "bob was here\nand then?"), start=1):
+        row = await store.add_message(message(number, author="ann", text=said.split("\n")[-1]))
+        prompt = (Turn("system", "persona"), Turn("user", said))
+        await store.add_exchange(exchange(asker="ann", prompt=prompt), row)
+    await store.change_message([(HERE, "m1")], "my word")
+    edited, joined = (await store.data_of("console", "ann"))["exchanges"]
+    assert (edited["question"], edited["read"]) == ("my word", "my word is xyzzy")
+    assert joined["question"] == "and then?" and "read" not in joined
 
 
 async def test_who_is_forgotten_leaves_nothing_but_their_no(store: Store) -> None:

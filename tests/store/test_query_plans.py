@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from bot.config import LearningConfig
 from bot.store import Store
 from tests.store.samples import HERE, NOW, exchange, message, vote
 
@@ -29,6 +30,7 @@ HOT: dict[str, Call] = {
     "votes_of": lambda store: store.votes_of(1),
     "count_votes since": lambda store: store.count_votes(NOW),
     "like_rate of an adapter": lambda store: store.like_rate("v0001"),
+    "votes_since": lambda store: store.votes_since("fingerprint", NOW),
     "persona": lambda store: store.persona(HERE),
     "channel_adapters": lambda store: store.channel_adapters(),
     "champion": lambda store: store.champion(),
@@ -39,6 +41,7 @@ HOT: dict[str, Call] = {
     "events": lambda store: store.events("swap"),
     "get_setting": lambda store: store.get_setting("paused"),
     "message_text": lambda store: store.message_text(1),
+    "newest_messages": lambda store: store.newest_messages(HERE, NOW, 25),
     "on_record": lambda store: store.on_record([(HERE, "m1")]),
     "change_message": lambda store: store.change_message([(HERE, "m1")], "new"),
     "delete_messages": lambda store: store.delete_messages([(HERE, "m1")]),
@@ -53,6 +56,7 @@ HOT: dict[str, Call] = {
     "mark_asked": lambda store: store.mark_asked("console", "ann", NOW),
     "data_of": lambda store: store.data_of("console", "ann"),
     "forget": lambda store: store.forget("console", "ann", NOW),
+    "liked": lambda store: store.liked(HERE, LearningConfig(), 1000),
 }
 AGGREGATES: dict[str, tuple[Call, str]] = {
     # These are about all current votes, so they read all of them: in the order of the

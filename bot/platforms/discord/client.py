@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -28,27 +27,30 @@ from bot.errors import RapportError
 from bot.people import CONSENT_QUESTION, People
 from bot.platforms.discord import incoming, outgoing
 from bot.platforms.discord.buttons import VoteButton, vote_view
+from bot.platforms.discord.missed import TOO_OLD, Missed, lively
 from bot.platforms.discord.reconcile import Place, Reconciliation
 from bot.platforms.discord.verdict import VerdictButton, Verdicts
 from bot.platforms.live import LiveReply, PostError
 from bot.platforms.reactions import Sign, Signs
 from bot.platforms.receipt import FACE, Receipt
+from bot.platforms.run_report import Reports
 from bot.platforms.thumbs import Thumbs
 from bot.store.conversations import Spot
 from bot.turns import Turns
-from bot.types import ChannelKey, Message
+from bot.types import ChannelKey, Message, VoteValue
 
 log = logging.getLogger(__name__)
 
 # The bot does not speak; without this discord.py warns that it could not.
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
-TOO_OLD = 15 * 60
-"""Seconds after which a question that was interrupted by a restart is not answered."""
 MOST_PLACES = 50
-"""Channels that are read again then; each costs a request."""
-MISSED = 25
-"""Messages of a channel that are read again after a connection that could not be resumed."""
+"""Channels that are read again after a connection that could not be resumed; each costs a
+request."""
+GRACE = 3.0
+"""Seconds that what Discord has told has at the end; as long as it waits for an answer."""
+THEIRS = ("discord.py: ", "CommandTree-", "discord-ui-")
+"""How the names of tasks begin in which discord.py tells of events, commands and presses."""
 PERMISSIONS = discord.Permissions(309237763136)
 """View, send, send in threads, create public threads, read history, react, embed, attach."""
 
@@ -58,6 +60,8 @@ class RapportClient(discord.AutoShardedClient):
 
     verdicts: Verdicts
     """Where presses of the buttons below verdicts go; set before the login."""
+    reports: Reports
+    """The runs that are followed; set before the login."""
 
     def __init__(self, config: Config, conversation: Conversation, people: People) -> None:
         super().__init__(
@@ -69,20 +73,22 @@ class RapportClient(discord.AutoShardedClient):
         self.conversation = conversation
         self._thumbs = Thumbs(config.votes.up, config.votes.down)
         self._people = people
-        self.signs = Signs(conversation.ratings, self._ask_consent)
+        self.signs = Signs(conversation.ratings, self._ask_consent, self._left)
         self._reconciliation = Reconciliation(self, conversation, self._thumbs, self.signs)
+        self._missed = Missed(conversation, people, self.on_message, self._changed)
+        self._ending = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._talking: list[ChannelKey] = []
         self._taking = Turns()
         self._interrupted: list[Heard] = []
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Start what an event asks for; after the end nothing is started.
+        """Start what an event asks for; from the end on nothing is started.
 
         discord.py waits two seconds for more servers before it says that it is ready, and
         says so even when it was closed in the meantime.
         """
-        if not self.is_closed():
+        if not self._ending:
             super().dispatch(event, *args, **kwargs)
 
     async def setup_hook(self) -> None:
@@ -103,10 +109,10 @@ class RapportClient(discord.AutoShardedClient):
     async def _catch_up(self) -> None:
         """Answer and count what came while nobody listened."""
         await self._answer_interrupted()
-        places = {place.id: place for place in self._lively()}
+        places = {place.id: place for place in lively(self.guilds)}
         places |= {place.id: place for place in await self._reconciliation.run()}
         for place in list(places.values())[:MOST_PLACES]:
-            await self._hear_again(place)
+            await self._missed.read(place)
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody said something."""
@@ -119,11 +125,15 @@ class RapportClient(discord.AutoShardedClient):
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Somebody changed what they had said; it is not answered again."""
-        message, budget = event.message, self._config.discord.attachment_characters
+        await self._changed(event.message)
+
+    async def _changed(self, message: discord.Message) -> None:
+        budget = self._config.discord.attachment_characters
         # Previews and threads change a message as well, but not what was said in it.
         if self.user is None or message.edited_at is None or not incoming.is_spoken(message):
             return
-        spots = incoming.spots(event.guild_id, event.channel_id, event.message_id)
+        guild = message.guild.id if message.guild else None
+        spots = incoming.spots(guild, message.channel.id, message.id)
         async with self._taking.turn(message.id):
             try:
                 if await self.conversation.changes.on_record(spots):
@@ -202,34 +212,10 @@ class RapportClient(discord.AutoShardedClient):
             Sign(key, str(event.message_id), str(event.user_id), value, withdrawn=withdrawn)
         )
 
-    def _lively(self) -> list[Place]:
-        """The channels and threads where something was said lately, the latest first."""
-        since = discord.utils.time_snowflake(_long_ago())
-        lately: list[tuple[int, Place]] = []
-        every: list[discord.TextChannel | discord.Thread] = []
-        for guild in self.guilds:
-            every += guild.text_channels
-            every += guild.threads
-        for place in every:
-            if (last := place.last_message_id or 0) > since:
-                lately.append((last, place))
-        return [place for _, place in sorted(lately, key=lambda one: one[0], reverse=True)]
-
-    async def _hear_again(self, channel: Place) -> None:
-        """Hear what was said in a channel while nobody listened; what is known stays so."""
-        since = _long_ago()
-        try:
-            newest = [message async for message in channel.history(limit=MISSED)]
-        except discord.HTTPException as error:
-            log.debug("what was said in %s is not read again: %s", channel, error)
-            return
-        for message in reversed(newest):
-            # One that has a thread of its own was heard when that was opened.
-            if message.created_at <= since or message.flags.has_thread:
-                continue
-            author, time = str(message.author.id), message.created_at
-            if not await self._people.left_behind(incoming.NAME, author, time):
-                await self.on_message(message)
+    async def _left(
+        self, key: ChannelKey, messages: Sequence[str], person: str
+    ) -> Collection[VoteValue]:
+        return await self._reconciliation.left(key, messages, person)
 
     async def _ask_consent(self, sign: Sign) -> None:
         """After somebody's first vote, ask once, in private, what may be learned from them."""
@@ -349,17 +335,28 @@ class RapportClient(discord.AutoShardedClient):
 
     async def close(self) -> None:
         """Let answers that are being made end as they are, keep every vote, disconnect."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        self._ending = True
+        await _ended(_told(), GRACE)
+        while self._tasks:
+            await _ended(self._tasks)
+        await self.reports.close()
         await self.signs.settled()
         await super().close()
+        await _ended(_told())  # what was told in the meantime
 
 
-def _long_ago() -> datetime:
-    """What was said before this is not answered any more."""
-    return discord.utils.utcnow() - timedelta(seconds=TOO_OLD)
+def _told() -> set[asyncio.Task[Any]]:
+    """What discord.py is telling of just now; it keeps no list of that itself."""
+    return {task for task in asyncio.all_tasks() if task.get_name().startswith(THEIRS)}
+
+
+async def _ended(tasks: Collection[asyncio.Task[Any]], grace: float = 0.0) -> None:
+    """Wait until these tasks have come to their end, or are cancelled."""
+    if tasks := set(tasks):
+        _, late = await asyncio.wait(tasks, timeout=grace)
+        for task in late:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def intents(message_content: bool) -> discord.Intents:

@@ -81,7 +81,7 @@ class DiscordPlatform:
     async def _session(self) -> None:
         client = RapportClient(self._config, self._conversation, self._people)
         self._slash = slash = Slash(client, self._commands, lambda: self._operators(client))
-        client.verdicts = slash.verdicts
+        client.verdicts, client.reports = slash.verdicts, slash.reports
         try:
             async with client:
                 await client.login(self._token)
@@ -101,8 +101,6 @@ class DiscordPlatform:
                 "the bot may not read messages yet: switch on Message Content Intent at "
                 f"{PORTAL} (your application, Bot), or set discord.message_content = false"
             ) from error
-        finally:
-            await slash.reports.close()
 
     async def _operators(self, client: RapportClient) -> frozenset[str]:
         """The configured ids, or where there are none the owners of the application."""

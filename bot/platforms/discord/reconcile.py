@@ -8,15 +8,16 @@ votes whose sign has gone are withdrawn.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
-from itertools import chain, groupby
+from itertools import groupby
 
 import discord
 
 from bot.conversation import Conversation
 from bot.platforms.discord.incoming import DIRECT, NAME
+from bot.platforms.discord.outgoing import FAILURES
 from bot.platforms.reactions import Signs
 from bot.platforms.thumbs import Thumbs
 from bot.types import ChannelKey, VoteValue
@@ -58,9 +59,29 @@ class Reconciliation:
                 await self._signs.compare(
                     key, messages, partial(self._standing, channel, messages)
                 )
-            except discord.HTTPException as error:
+            except FAILURES as error:
                 log.debug("reply %s is not looked at again: %s", exchange, error)
         return list(places.values())
+
+    async def left(
+        self, key: ChannelKey, messages: Sequence[str], person: str
+    ) -> Collection[VoteValue]:
+        """The signs of one person under a reply; none where Discord does not say."""
+        values: set[VoteValue] = set()
+        channel = await self.channel(key)
+        if channel is None:
+            return values
+        try:
+            async for reaction, value in self._signs_under(channel, messages):
+                if value not in values:
+                    before = discord.Object(int(person) - 1)
+                    values |= {
+                        value async for user in reaction.users(limit=1, after=before)
+                        if str(user.id) == person
+                    }
+        except FAILURES as error:
+            log.debug("what somebody left under a reply is not counted: %s", error)
+        return values
 
     async def channel(self, key: ChannelKey) -> Place | None:
         """The channel of a key, or None where it has gone or is hidden."""
@@ -83,14 +104,19 @@ class Reconciliation:
     ) -> dict[str, set[VoteValue]]:
         """Who gave which signs under a reply."""
         standing: dict[str, set[VoteValue]] = {}
-        shown = [await channel.fetch_message(int(message)) for message in messages]
-        for reaction in chain.from_iterable(message.reactions for message in shown):
-            emoji = reaction.emoji
-            name = emoji if isinstance(emoji, str) else emoji.name
-            value = self._thumbs.value(name)
-            if not value:
-                continue
+        async for reaction, value in self._signs_under(channel, messages):
             async for user in reaction.users():
                 if not user.bot:
                     standing.setdefault(str(user.id), set()).add(value)
         return standing
+
+    async def _signs_under(
+        self, channel: Place, messages: Iterable[str]
+    ) -> AsyncIterator[tuple[discord.Reaction, VoteValue]]:
+        """The reactions under a reply that are votes."""
+        for message in messages:
+            shown = await channel.fetch_message(int(message))
+            for reaction in shown.reactions:
+                emoji = reaction.emoji
+                if value := self._thumbs.value(emoji if isinstance(emoji, str) else emoji.name):
+                    yield reaction, value

@@ -137,7 +137,25 @@ class Slash:
         for name, summary in VERSIONED.items():
             group.add_command(self._versioned(name, summary))
         group.add_command(self._export())
+        group.add_command(self._review())
         return group
+
+    def _review(self) -> app_commands.Command[app_commands.Group, ..., None]:
+        async def callback(
+            interaction: discord.Interaction,
+            say: Literal["keep", "drop", "next"] | None = None, reply: int | None = None,
+        ) -> None:
+            words = ["review", say or "", str(reply) if reply and say in ("keep", "drop") else ""]
+            await self._run(interaction, Command("learn", " ".join(filter(None, words))))
+
+        described = app_commands.describe(
+            say="Learn from it, never learn from it, or show the next one",
+            reply="The number of the reply",
+        )
+        return app_commands.Command(
+            name="review", description="Liked replies that wait for your word",
+            callback=described(callback),
+        )
 
     def _export(self) -> app_commands.Command[app_commands.Group, ..., None]:
         async def callback(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,13 +34,14 @@ from bot.platforms.slack.files import Files
 from bot.platforms.slack.home import home
 from bot.platforms.slack.manifest import COMMAND, listened
 from bot.platforms.slack.members import Members
+from bot.platforms.slack.missed import Missed
 from bot.platforms.slack.outgoing import FAILURES, LIMIT, Respond, why
 from bot.platforms.slack.places import Places
 from bot.platforms.slack.reconcile import Reconciliation
 from bot.platforms.slack.wording import as_given
 from bot.platforms.thumbs import Thumbs
 from bot.turns import Turns
-from bot.types import ChannelKey
+from bot.types import ChannelKey, VoteValue
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,11 @@ class Listeners:
         self._members = Members(client)
         self._places = Places(client, me.team)
         self._background = Background()
-        self._signs = Signs(conversation.ratings, self._signed)
+        self._signs = Signs(conversation.ratings, self._signed, self._left)
+        self._reconciliation = Reconciliation(
+            client, me.user, conversation, self._thumbs, self._signs, self._places
+        )
+        self._missed = Missed(client, me.team, conversation.changes, self._edited)
         self._answers = Answers(
             client, config.slack, conversation, self._places, self._signs, self._background
         )
@@ -125,13 +130,12 @@ class Listeners:
         app.error(self._failed)
 
     async def resume(self) -> None:
-        """Go on after a start: with answers that were interrupted, and votes that were missed."""
+        """Go on after a start: with answers that were interrupted, and with what was missed."""
         await self._answers.resume()
-        reconciliation = Reconciliation(
-            self._client, self._me.user, self._conversation, self._thumbs, self._signs,
-            self._places,
-        )
-        self._background.start(reconciliation.run())
+        self._background.start(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        await self._missed.read(await self._reconciliation.run())
 
     def hear(self, notice: Notice) -> None:
         """Show a notice where a run was asked for."""
@@ -139,8 +143,8 @@ class Listeners:
 
     async def close(self) -> None:
         """Let answers that are being made end as they are, and keep every vote."""
+        await self._background.close()  # a command in it would follow a run
         await self._reports.close()
-        await self._background.close()
         await self._signs.settled()
 
     async def _said(self, event: incoming.Event) -> None:
@@ -252,6 +256,11 @@ class Listeners:
         channel = (body.get("container") or {}).get("channel_id", "")
         key = incoming.channel_key(self._me.team, channel)
         await self._verdicts.press(body, await self._slash.asker(key, body["user"]["id"]), respond)
+
+    async def _left(
+        self, key: ChannelKey, messages: Sequence[str], person: str
+    ) -> Collection[VoteValue]:
+        return await self._reconciliation.left(key, messages, person)
 
     async def _signed(self, sign: Sign) -> None:
         await self._ask_consent(sign.channel, sign.person)

@@ -25,6 +25,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
 }
 """The events the app subscribes to, and the scopes each takes."""
 
+_READ = ("channels:history", "groups:history", "im:history", "mpim:history")
+
 METHODS: dict[str, tuple[str, ...]] = {
     "apps.connections.open": (),  # with the app token, which has the scope connections:write
     "assistant.threads.setStatus": ("chat:write",),
@@ -32,8 +34,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "chat.postEphemeral": ("chat:write",),
     "chat.postMessage": ("chat:write",),
     "chat.update": ("chat:write",),
+    "conversations.history": _READ,
     "conversations.info": ("channels:read", "groups:read", "mpim:read"),
     "conversations.open": ("im:write",),
+    "conversations.replies": _READ,
     # The client's name for files.getUploadURLExternal and what completes it.
     "files.upload.v2": ("files:write",),
     "reactions.add": ("reactions:write",),

@@ -84,7 +84,10 @@ class Reply:
             await self._update(message, text, [feedback(exchange)])
 
     async def attach(self, name: str, picture: bytes, alt: str) -> None:
-        """Post a picture; `alt` is for those who do not see it.
+        """Post a picture; `alt`, above it, is for those who do not see it.
+
+        Slack lets an upload have a description of its own, and then sometimes shares the file
+        with nobody without saying so (github.com/slackapi/python-slack-sdk/issues/1818).
 
         Raises:
             PostError: Slack refused.
@@ -92,7 +95,7 @@ class Reply:
         try:
             await self._client.files_upload_v2(
                 channel=self._channel, thread_ts=self._thread, filename=name, content=picture,
-                alt_txt=alt,
+                initial_comment=alt,
             )
         except FAILURES as error:
             raise refused(error, self._channel) from error

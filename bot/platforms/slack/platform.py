@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.errors import SlackApiError
@@ -23,7 +22,6 @@ from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncConnectionErrorRetryHandler,
     AsyncRateLimitErrorRetryHandler,
 )
-from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.commands import Commands
@@ -36,6 +34,7 @@ from bot.platforms.slack.incoming import NAME
 from bot.platforms.slack.listeners import Identity, Listeners
 from bot.platforms.slack.manifest import AGENT, SCOPES
 from bot.platforms.slack.outgoing import code_of, why
+from bot.platforms.slack.socket_mode import GRACE, Socket
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +54,6 @@ PASSING = ("", "ratelimited", "internal_error", "fatal_error", "service_unavaila
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 120.0
 PATIENCE = 3
 """How often a request that came too fast is made again."""
-LOOK_AGAIN = 10.0
-"""Seconds between two looks at the WebSocket, and between two attempts to open it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +176,16 @@ class SlackPlatform:
         return str(answer["url"])
 
     async def _connect(self, app: AsyncApp, address: str, stack: AsyncExitStack) -> None:
-        handler = AsyncSocketModeHandler(app, self._secrets.app, ping_interval=LOOK_AGAIN)
-        stack.push_async_callback(handler.close_async)
-        handler.client.wss_uri = address
-        renewal = asyncio.create_task(_renew_address(handler.client))
-        stack.callback(renewal.cancel)
-        await handler.connect_async()  # type: ignore[no-untyped-call]
+        socket = Socket(app, self._secrets.app, address)
+        stack.push_async_callback(socket.close)
+        await socket.connect()  # type: ignore[no-untyped-call]
         log.info("Slack: connected")
 
     async def _serve(self, app: AsyncApp, stack: AsyncExitStack) -> None:
         host, port = self._config.slack.http_host, self._config.slack.http_port
-        runner = web.AppRunner(app.web_app(path=PATH), access_log=None)
+        runner = web.AppRunner(
+            app.web_app(path=PATH), access_log=None, shutdown_timeout=GRACE
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         try:
@@ -200,17 +196,6 @@ class SlackPlatform:
                 "slack.http_host or slack.http_port"
             ) from error
         log.info("Slack: listening on http://%s:%d%s", *runner.addresses[0][:2], PATH)
-
-
-async def _renew_address(socket: SocketModeClient) -> None:
-    """Let a client that cannot connect ask for another address; each is good for one use.
-
-    By itself it would try the same one for ever.
-    """
-    while True:
-        await asyncio.sleep(2 * LOOK_AGAIN)
-        if not await socket.is_connected():
-            socket.wss_uri = None
 
 
 async def _identity(client: AsyncWebClient, needed: frozenset[str]) -> Identity:

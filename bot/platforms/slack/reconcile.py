@@ -8,7 +8,7 @@ has gone are withdrawn.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import groupby
@@ -22,7 +22,7 @@ from bot.platforms.slack import incoming
 from bot.platforms.slack.outgoing import FAILURES, why
 from bot.platforms.slack.places import Places
 from bot.platforms.thumbs import Thumbs
-from bot.types import VoteValue
+from bot.types import ChannelKey, VoteValue
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,11 @@ class Reconciliation:
         self._signs = signs
         self._places = places
 
-    async def run(self) -> None:
-        """Look at the newest replies again; what cannot be read is left as it is."""
+    async def run(self) -> list[ChannelKey]:
+        """Look at the newest replies again, and give the conversations that they stand in.
+
+        What cannot be read is left as it is.
+        """
         since = datetime.now(UTC) - SPAN
         posted = await self._conversation.ratings.posted_since(incoming.NAME, since, MOST)
         for (exchange, key), parts in groupby(posted, lambda one: (one.exchange_id, one.channel)):
@@ -60,6 +63,19 @@ class Reconciliation:
                 )
             except FAILURES as error:
                 log.debug("reply %s is not looked at again: %s", exchange, why(error))
+        return list(dict.fromkeys(one.channel for one in posted))
+
+    async def left(
+        self, key: ChannelKey, messages: Sequence[str], person: str
+    ) -> Collection[VoteValue]:
+        """The signs of one person under a reply; none where Slack does not say."""
+        channel, _ = incoming.place_of(key)
+        try:
+            standing = await self._standing(channel, messages)
+        except FAILURES as error:
+            log.debug("what somebody left under a reply is not counted: %s", why(error))
+            return ()
+        return standing.get(person, ())
 
     async def _standing(
         self, channel: str, messages: Iterable[str]

@@ -1,0 +1,75 @@
+"""Replies of a version, drawn on the serving path beside the conversations.
+
+For whoever wants many replies at once and has time: a busy engine is waited for. This module
+knows the engine only as something that streams; what the replies are for is others' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from bot.engine.base import Delta, Engine, Request
+from bot.errors import Busy, EngineClosed, PromptTooLong
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A reply that has ended."""
+
+    ids: tuple[int, ...]
+    """With the end-of-turn, where it ended by itself."""
+    text: str
+    finish: str
+    """``stop``, ``length`` or ``error``."""
+    error: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it ended as replies do, by itself or at the limit of tokens."""
+        return self.finish in ("stop", "length")
+
+
+async def draw(engine: Engine, requests: Sequence[Request], at_once: int) -> list[Drawn | None]:
+    """A reply to each request, in their order; None where the prompt is too long.
+
+    Raises:
+        EngineClosed: the engine shut down before all had ended; a run goes on after the start.
+        EngineError: the engine cannot serve a request.
+    """
+    room = asyncio.Semaphore(at_once)
+
+    async def one(request: Request) -> Drawn | None:
+        async with room:
+            while True:
+                try:
+                    return await _listen(engine, request)
+                except Busy as busy:
+                    await asyncio.sleep(busy.estimate)
+                except PromptTooLong:
+                    return None
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(request)) for request in requests]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _listen(engine: Engine, request: Request) -> Drawn:
+    ids: list[int] = []
+    text = ""
+    last: Delta | None = None
+    async with aclosing(engine.stream(request)) as deltas:
+        async for delta in deltas:
+            ids += delta.ids
+            text += delta.text
+            last = delta
+    if last is None or last.finish is None:
+        return Drawn(tuple(ids), text, "error", "no answer")
+    if last.finish == "cancelled":  # nobody but a closing engine does that
+        raise EngineClosed("the engine closed before every reply was drawn")
+    return Drawn(tuple(ids), text, last.finish, last.error)
