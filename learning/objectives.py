@@ -90,32 +90,6 @@ def kto_baseline(log_ratios: Tensor) -> float:
     return max(0.0, float(log_ratios.float().mean()))
 
 
-def bco(
-    log_ratios: Tensor, liked: Tensor, shift: float, weights: Tensor, beta: float,
-    total: float | None = None,
-) -> Tensor:
-    """Binary classifier optimisation: the log-ratio as the logit of 'this reply is liked'.
-
-    With r = beta (log pi - log pi_ref): -w log sigma(r - shift) for a liked reply, -w log
-    sigma(shift - r) for a disliked one (2404.04656, equation 10). No setting chooses it: it
-    has not been measured against `kto` here.
-
-    Args:
-        log_ratios: ``[rows]``, as in `kto`.
-        liked: ``[rows]``, bool.
-        shift: the running mean of r, in nats; no gradient flows through it.
-        weights: ``[rows]``, at least 0.
-        beta: scale of r.
-        total: as in `kto`.
-
-    Returns:
-        A scalar in nats.
-    """
-    towards = torch.where(liked, 1.0, -1.0) * (beta * log_ratios.float() - shift)
-    losses = -weights * functional.logsigmoid(towards)
-    return losses.sum() / (len(weights) if total is None else total)
-
-
 def dpo(
     liked_ratios: Tensor, disliked_ratios: Tensor, weights: Tensor, beta: float,
     total: float | None = None,
