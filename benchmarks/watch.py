@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from learning.watch import LIVE_SHARE, Tally, weigh
+from learning.watch.comparison import LIVE_SHARE, Tally, weigh
 
 ERROR = 0.05
 LIVE = 0.15

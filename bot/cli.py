@@ -166,7 +166,7 @@ def settings(table: bool) -> None:
 
     What is printed is a whole config.toml: delete what you do not change.
     """
-    from bot.settings import as_markdown, as_toml
+    from bot.config.settings import as_markdown, as_toml
 
     click.echo(as_markdown() if table else as_toml(), nl=False)
 

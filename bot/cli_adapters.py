@@ -16,8 +16,8 @@ from bot.cli_options import config_option, data_option, examples, read_config, r
 from bot.errors import DataError
 
 if TYPE_CHECKING:
-    from learning.difference import Difference
-    from learning.record import Record
+    from learning.reports.difference import Difference
+    from learning.reports.record import Record
 
 
 @click.group()
@@ -101,8 +101,8 @@ def report(
     """
     read_config(config_file)
     from bot.admission import without_controls
-    from learning.report import picture_of
-    from learning.report_text import as_json, as_markdown
+    from learning.reports.document import as_json, as_markdown
+    from learning.reports.summary import picture_of
 
     (record,) = run(_records(data, version))
     suffix = out.suffix[1:] if out is not None and out.suffix in (".json", ".png") else "md"
@@ -144,8 +144,8 @@ def diff(config_file: Path | None, data: Path, one: str, other: str, as_json: bo
     from bot.answers import Answer, Table, Text, in_short
     from bot.app import open_store
     from bot.platforms.console_render import Colour, Plain
-    from learning.difference import difference, sections
-    from learning.report_text import plain
+    from learning.reports.difference import difference, sections
+    from learning.reports.document import plain
 
     async def compare() -> Difference:
         first, second = await _records(data, one, other)
@@ -167,7 +167,7 @@ def diff(config_file: Path | None, data: Path, one: str, other: str, as_json: bo
 async def _records(data: Path, *versions: str) -> list[Record]:
     from bot.app import open_store, registry_in
     from bot.commands import version_name
-    from learning.record import record_of
+    from learning.reports.record import record_of
 
     async with open_store(data) as store:
         registry = registry_in(data)

@@ -16,8 +16,8 @@ from bot.cli_options import config_option, data_option, examples, read_config, r
 from bot.errors import DataError
 
 if TYPE_CHECKING:
-    from learning.pretrain import Progress
-    from learning.simulate import SimulationProgress
+    from learning.pretraining.pretrain import Progress
+    from learning.simulation.simulate import SimulationProgress
 
 
 @click.command(epilog=examples("rapport train", "rapport train --data /srv/rapport"))
@@ -73,7 +73,7 @@ def export(config_file: Path | None, data: Path, form: str, out: Path | None) ->
     """
     config = read_config(config_file)
     from bot.app import open_store
-    from learning.export import exported
+    from learning.votes.export import exported
 
     async def gather() -> tuple[str, int]:
         async with open_store(data) as store:
@@ -109,7 +109,7 @@ def import_(config_file: Path | None, data: Path, file: Path) -> None:
 
     from bot.app import open_app
     from bot.progress import progress_bar
-    from learning.votes_file import Imported, import_votes, read_votes
+    from learning.votes.imported import Imported, import_votes, read_votes
 
     try:
         with file.open(encoding="utf-8") as lines:
@@ -147,7 +147,7 @@ def explain(config_file: Path | None, data: Path, reply: int) -> None:
     """
     config = read_config(config_file)
     from bot.app import open_store
-    from learning.explain import explain as explained
+    from learning.votes.explain import explain as explained
 
     async def tell() -> None:
         async with open_store(data) as store:
@@ -158,7 +158,7 @@ def explain(config_file: Path | None, data: Path, reply: int) -> None:
 
 
 @click.command(epilog=examples(
-    "rapport simulate --rater learning/raters/short_replies.py --data /tmp/sim",
+    "rapport simulate --rater learning/simulation/raters/short_replies.py --data /tmp/sim",
     "rapport simulate --rater mine.py --votes 600 --every 100 --trolls 0.2:invert --plot out.png",
 ))
 @config_option
@@ -201,9 +201,9 @@ def simulate(
     config = read_config(config_file)
     from bot.app import open_app
     from bot.progress import progress_bar
-    from learning.crowd import parse_trolls
-    from learning.simulate import SimulationSettings, config_for, plan
-    from learning.simulate import simulate as simulated
+    from learning.simulation.crowd import parse_trolls
+    from learning.simulation.simulate import SimulationSettings, config_for, plan
+    from learning.simulation.simulate import simulate as simulated
 
     settings = SimulationSettings(
         rater, prompts, number, every, raters, tuple(map(parse_trolls, trolls)), seed, held_out,
@@ -266,9 +266,9 @@ def pretrain(
     """
     read_config(config_file)
     from bot.progress import progress_bar
-    from learning.card import write_card
-    from learning.pretrain import PretrainSettings
-    from learning.pretrain import pretrain as pretrained
+    from learning.pretraining.card import write_card
+    from learning.pretraining.pretrain import PretrainSettings
+    from learning.pretraining.pretrain import pretrain as pretrained
 
     with_card = all(find_spec(name) for name in ("sacrebleu", "rouge_score"))
     if not with_card:

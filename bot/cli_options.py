@@ -73,7 +73,7 @@ def read_config(file: Path | None) -> Config:
     Raises:
         ConfigError: it cannot be used.
     """
-    from bot.config_file import load_config
+    from bot.config.file import load_config
 
     return load_config(file)
 

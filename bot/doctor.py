@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bot.config import Config, ScheduleConfig
-from bot.config_file import load_config
+from bot.config.file import load_config
 from bot.errors import RapportError
 from bot.logs import quiet_libraries
 from bot.moderation import Moderation

@@ -1,7 +1,7 @@
 """The learning half of one Rapport, put together: what operators and conversations ask of it.
 
 The loop knows when a run may start and what may be asked; how a run goes is `learning.runs`',
-which version answers `learning.serving`'s, whether it goes on doing so `learning.watcher`'s,
+which version answers `learning.serving`'s, whether it goes on doing so `learning.watch.watcher`'s,
 when a run is due `learning.schedule`'s.
 
 `recover` once at start, then `run` for as long as the bot lives; everything else is
@@ -23,17 +23,17 @@ from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey, FinishReason, Vote
 from learning.announcements import Announcements
 from learning.approval import Approval
-from learning.export import exported
-from learning.gate import judge as gate_judge
+from learning.gate.judge import judge as gate_judge
 from learning.registry import Registry
-from learning.report import report_of
-from learning.review import ReviewQueue
+from learning.reports.summary import report_of
 from learning.runs import Runs
 from learning.schedule import Schedule
 from learning.serving import Serving
 from learning.steps import Judge, Steps, Trainer
-from learning.trainer import training_job
-from learning.watcher import Watcher
+from learning.training.trainer import training_job
+from learning.votes.export import exported
+from learning.votes.review import ReviewQueue
+from learning.watch.watcher import Watcher
 
 PAUSED = "learning.paused"
 

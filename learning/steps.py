@@ -17,22 +17,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from bot.config import Config, SftConfig
+from bot.config import Config, GateConfig, SftConfig
 from bot.engine.base import Engine, Job
 from bot.errors import LearningError
-from bot.gate_config import GateConfig
 from bot.learning_port import RunningStage
 from bot.moderation import Moderation
 from bot.store import Store
 from bot.types import Sampling
-from learning import dataset
 from learning.announcements import Announcements
-from learning.choice import choose
-from learning.gathering import Gathered, gather, waits
 from learning.registry import Registry
 from learning.replay import base_replies, prompts_of
 from learning.serving import Serving
-from learning.supervision import Choice
+from learning.training.choice import choose
+from learning.training.supervision import Choice
 from learning.types import (
     BaseReply,
     Example,
@@ -42,6 +39,8 @@ from learning.types import (
     TrainResult,
     Verdict,
 )
+from learning.votes import dataset
+from learning.votes.gathering import Gathered, gather, waits
 
 REPLAY, ANCHORS = 64, 32
 """The most prompts the base answers for training and for the gate."""
@@ -50,7 +49,7 @@ POINTS = 20
 
 
 class Trainer(Protocol):
-    """`learning.trainer.training_job`."""
+    """`learning.training.trainer.training_job`."""
 
     def __call__(
         self, snapshot: Snapshot, settings: SftConfig, folder: Path, seed: int,

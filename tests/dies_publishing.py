@@ -28,7 +28,7 @@ from bot.config import Config, EngineConfig, LearningConfig, ModelConfig, SftCon
 from bot.engine.local import LocalEngine
 from bot.engine.model import load_model
 from bot.store.writer import Writer
-from learning.adapter import WEIGHTS_FILE, Adapter
+from learning.training.adapter import WEIGHTS_FILE, Adapter
 from tests.learning.rated import HERE, World, saying, world
 
 SLOTS = EngineConfig(adapter_rank=4, rows=4, adapter_slots=2)

@@ -30,8 +30,8 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.model import load_model
 from bot.platforms import console
 from bot.store import Store
-from learning.adapter import WEIGHTS_FILE
 from learning.registry import Registry
+from learning.training.adapter import WEIGHTS_FILE
 from learning.types import Manifest
 from tests.engine.tiny import make_adapter, make_model
 

@@ -22,8 +22,8 @@ from packaging.utils import canonicalize_name
 
 from bot.cli import rapport
 from bot.config import Config
-from bot.config_file import known_keys
-from bot.settings import groups
+from bot.config.file import known_keys
+from bot.config.settings import groups
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -112,8 +112,8 @@ def is_module(word: str) -> bool:
 def test_a_key_that_does_not_exist_is_told_from_a_module() -> None:
     words = ["learning.gate.alpha", "learning.gate", "learning.gate.nonsense", "learning.nonsense"]
     assert [is_key(word) or is_module(word) for word in words] == [True, True, False, False]
-    assert is_module("learning.simulate")
-    assert is_module("bot.config.known_keys")
+    assert is_module("learning.simulation.simulate")
+    assert is_module("bot.config.file.known_keys")
 
 
 # The command line

@@ -26,8 +26,8 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.model import load_model
 from bot.store import Store
 from bot.types import ChannelKey
-from learning.adapter import WEIGHTS_FILE
 from learning.registry import Registry
+from learning.training.adapter import WEIGHTS_FILE
 from tests.engine.tiny import make_model
 from tests.learning.rated import exchange, vote
 
@@ -38,7 +38,7 @@ PATIENCE = 400.0
 VOTES = 1000
 """More than are stored before the signal arrives."""
 CHECKPOINT = 20
-"""Optimiser steps between two checkpoints (`learning.trainer.training_job`)."""
+"""Optimiser steps between two checkpoints (`learning.training.trainer.training_job`)."""
 SETTINGS = """
 [model]
 name = "{folder}"

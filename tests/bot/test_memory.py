@@ -32,7 +32,7 @@ from bot.types import (
     Turn,
     Vote,
 )
-from learning import corpus
+from learning.pretraining import corpus
 from tests.bot.conftest import CHANNEL, NOON, OTHER, Talk, ask, config_of, message
 from tests.bot.test_commands import Pupil, done, text_of
 

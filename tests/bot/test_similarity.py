@@ -9,7 +9,7 @@ import pytest
 
 from bot.memory import SIMILAR, choose, example_lines, ranked, similarities, terms
 from bot.types import Example
-from learning import corpus
+from learning.pretraining import corpus
 
 TEA = ("Do you like tea?", "Yes, with milk.")
 FILMS = ("Which films do you watch?", "Old ones.")

@@ -16,7 +16,7 @@ from bot.engine.local import LocalEngine
 from bot.errors import LearningError
 from bot.types import BASE
 from learning.awaited import train_once
-from learning.plan import config_for
+from learning.simulation.plan import config_for
 from learning.types import TrainResult, Verdict
 from tests.engine.tiny import load, make_adapter, make_model
 from tests.learning.rated import HERE, World, saying

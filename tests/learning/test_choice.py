@@ -7,8 +7,8 @@ import pytest
 
 from bot.config import Config, EngineConfig, LearningConfig, PreferenceConfig, SftConfig
 from bot.engine.local import LocalEngine
-from learning.choice import choose
-from learning.supervision import Choice
+from learning.training.choice import choose
+from learning.training.supervision import Choice
 from learning.types import Snapshot
 from tests.engine.tiny import load, make_model
 from tests.learning.rated import saying, world

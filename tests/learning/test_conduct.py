@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import Config
+from bot.config import Config, GateConfig
 from bot.engine.local import LocalEngine
 from bot.errors import NothingToLearn
-from bot.gate_config import GateConfig
-from learning.canaries import CanaryReply
-from learning.conduct import MARK, conduct_checks, personal, read_conduct
+from learning.gate.canaries import CanaryReply
+from learning.gate.conduct import MARK, conduct_checks, personal, read_conduct
 from tests.learning.rated import exchange, vote
 from tests.learning.test_loop import Opener, config, engine, model
 

@@ -14,15 +14,14 @@ import pytest
 
 from bot.app import App, open_app
 from bot.commands import Asker, Text, parse
-from bot.config import Config, LearningConfig
+from bot.config import Config, LearningConfig, WeighingConfig
 from bot.engine.local import LocalEngine
 from bot.errors import AdapterError, NothingToLearn
 from bot.store import Consent, Decision
 from bot.types import BASE, ChannelKey, Message
-from bot.votes_config import WeighingConfig
 from learning.awaited import train_once
-from learning.dataset import folders_with, read_snapshot
-from learning.export import FORMATS, export_votes
+from learning.votes.dataset import folders_with, read_snapshot
+from learning.votes.export import FORMATS, export_votes
 from tests.engine.tiny import load, make_model
 from tests.learning.rated import HERE, World, exchange, vote
 from tests.learning.test_loop import SLOTS, Opener, config, stuck

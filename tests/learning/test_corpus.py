@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import DataError
-from learning.corpus import (
+from learning.pretraining.corpus import (
     EVERYDAY,
     Dialogue,
     dress,

@@ -10,7 +10,9 @@ from bot.engine.base import Delta, Request
 from bot.errors import Busy, LearningError, NothingToLearn
 from bot.store import Moment
 from bot.types import BASE, ChannelKey, Exchange, Sampling
-from learning.dataset import (
+from learning.replay import base_replies
+from learning.types import BaseReply, Example, Label, Snapshot
+from learning.votes.dataset import (
     build_examples,
     digest,
     part_of,
@@ -19,8 +21,6 @@ from learning.dataset import (
     units,
     write_snapshot,
 )
-from learning.replay import base_replies
-from learning.types import BaseReply, Example, Label, Snapshot
 from tests.learning.rated import HERE, START, exchange
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bot.store import Store
-from learning.difference import Difference, Pair, Share, difference, sections
-from learning.record import record_of
 from learning.registry import Registry
+from learning.reports.difference import Difference, Pair, Share, difference, sections
+from learning.reports.record import record_of
 from tests.learning.records import make_version, rate
 
 

@@ -6,11 +6,10 @@ import json
 
 import pytest
 
-from bot.config import LearningConfig
+from bot.config import LearningConfig, WeighingConfig
 from bot.errors import DataError
 from bot.store import Consent
-from bot.votes_config import WeighingConfig
-from learning.export import export_votes
+from learning.votes.export import export_votes
 from tests.learning.rated import exchange, vote
 
 EXCHANGES = [

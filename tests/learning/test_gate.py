@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from bot.config import EngineConfig, SftConfig
+from bot.config import EngineConfig, GateConfig, SftConfig
 from bot.engine.base import Request
 from bot.engine.local import LocalEngine
 from bot.errors import EngineClosed
-from bot.gate_config import GateConfig
 from bot.types import BASE, Sampling
-from learning.canaries import CanaryReply, answer, read_canaries
-from learning.checks import Voted, canary_checks, conclude, votes_checks
-from learning.gate import judge
+from learning.gate.canaries import CanaryReply, answer, read_canaries
+from learning.gate.checks import Voted, canary_checks, conclude, votes_checks
+from learning.gate.judge import judge
 from learning.types import Check, Snapshot, Verdict
 from tests.engine.tiny import load, make_model, plain_model
 from tests.learning.votes_of_words import END, make_snapshot, train
@@ -294,7 +293,7 @@ def test_the_more_gates_there_were_the_more_it_takes() -> None:
 
 
 def test_raters_are_the_independent_opinions_from_twenty_on(tmp_path: Path) -> None:
-    from learning.gate import _clusters
+    from learning.gate.judge import _clusters
 
     few = list(TASTE.of("holdout"))
     assert _clusters(few, 20) == [one.conversation for one in few]

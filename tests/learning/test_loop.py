@@ -15,7 +15,7 @@ from bot.errors import AdapterError, LearningError, NothingToLearn
 from bot.store import Store
 from bot.types import BASE, ChannelKey
 from learning.serving import lineage
-from learning.trainer import training_job
+from learning.training.trainer import training_job
 from learning.types import TrainProgress
 from tests.engine.tiny import load, make_model, prompt_ids, reply
 from tests.learning.rated import HERE, World, saying, vote, world

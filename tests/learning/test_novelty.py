@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.types import Exchange, Turn
-from learning.novelty import marks, novelties
+from learning.votes.novelty import marks, novelties
 from tests.learning.rated import exchange
 
 LINK = "Look at https://Evil.example/a?b=1."

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from bot.config import SftConfig
-from learning.adapter import Adapter
-from learning.batches import Batch, Row, collate, plan, steps_in_epoch
-from learning.objectives import kl_divergence, reply_log_probs, sft
+from learning.training.adapter import Adapter
+from learning.training.batches import Batch, Row, collate, plan, steps_in_epoch
+from learning.training.objectives import kl_divergence, reply_log_probs, sft
 from tests.engine.tiny import KINDS, make_model, plain_model
 
 CPU = torch.device("cpu")

@@ -10,10 +10,10 @@ from transformers import PreTrainedModel
 
 from bot.config import PreferenceConfig
 from bot.errors import LearningError
-from learning.batches import Row, Unit
-from learning.preference import Kto, Objective, Said, class_weights
-from learning.supervision import SFT, Choice, Supervision, flat, pairs, rated
-from learning.trainer import training_job
+from learning.training.batches import Row, Unit
+from learning.training.preference import Kto, Objective, Said, class_weights
+from learning.training.supervision import SFT, Choice, Supervision, flat, pairs, rated
+from learning.training.trainer import training_job
 from learning.types import Snapshot, TrainResult
 from tests.engine.tiny import make_model, plain_model, with_adapter
 from tests.learning.test_trainer import WEIGHTS, Cramped, nll, one_thread

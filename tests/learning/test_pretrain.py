@@ -12,11 +12,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.errors import DataError
-from learning import packing
-from learning.corpus import Dialogue
-from learning.muon import orthogonalise
-from learning.packing import Stream
-from learning.pretrain import (
+from learning.pretraining import packing
+from learning.pretraining.corpus import Dialogue
+from learning.pretraining.muon import orthogonalise
+from learning.pretraining.packing import Stream
+from learning.pretraining.pretrain import (
     PretrainSettings,
     Progress,
     new_model,

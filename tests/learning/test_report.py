@@ -16,8 +16,8 @@ from bot.engine.local import LocalEngine
 from bot.errors import LearningError
 from bot.store import Store
 from bot.types import BASE
-from learning.report import report_of
-from learning.verdict_picture import draw_verdict
+from learning.reports.picture import draw_verdict
+from learning.reports.summary import report_of
 from tests.engine.tiny import load, make_model
 from tests.learning.rated import world
 from tests.learning.test_loop import SLOTS, config

@@ -11,9 +11,9 @@ import pytest
 from bot.errors import AdapterError, LearningError
 from bot.store import Store
 from bot.types import BASE
-from learning.record import Record, record_of
 from learning.registry import Registry
-from learning.report_text import as_json, as_markdown
+from learning.reports.document import as_json, as_markdown
+from learning.reports.record import Record, record_of
 from tests.learning.records import make_version, rate
 
 

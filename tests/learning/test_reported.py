@@ -12,7 +12,7 @@ from bot.engine.base import Delta, Request, Score, ScoreItem
 from bot.errors import Busy, EngineClosed, PromptTooLong
 from bot.types import BASE, Sampling
 from learning.drawing import Drawn, draw
-from learning.reported import compare
+from learning.gate.reported import compare
 from learning.types import Example
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

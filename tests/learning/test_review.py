@@ -16,11 +16,11 @@ from bot.errors import DataError, LearningError, NothingToLearn
 from bot.moderation import Moderation
 from bot.store import Store
 from bot.types import ChannelKey, Turn, VoteValue
-from learning.dataset import read_snapshot
-from learning.explain import explain
-from learning.gathering import Gathered, gather
-from learning.review import ReviewQueue
 from learning.types import TrainProgress
+from learning.votes.dataset import read_snapshot
+from learning.votes.explain import explain
+from learning.votes.gathering import Gathered, gather
+from learning.votes.review import ReviewQueue
 from tests.engine.tiny import load, make_model
 from tests.learning.rated import START, exchange, vote
 from tests.learning.test_loop import SLOTS, Opener, config

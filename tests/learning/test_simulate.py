@@ -21,12 +21,12 @@ from bot.errors import DataError, LearningError, NothingToLearn
 from bot.learning_port import Asked, LearningEvent, LearningStatus
 from bot.store import Store
 from bot.types import BASE, ChannelKey, Timings, Turn
-from learning.crowd import SHIPPED, Crowd, Rater, Trolls, load_rater, parse_trolls
-from learning.heldout import HeldOut, prompt_ids
 from learning.likerate import LikeRate, like_rate, wilson
-from learning.plot import plot_simulation
-from learning.questions import Question, asked_in_turn, read_questions, split
-from learning.simulate import SimulationSettings, config_for, simulate
+from learning.simulation.crowd import SHIPPED, Crowd, Rater, Trolls, load_rater, parse_trolls
+from learning.simulation.heldout import HeldOut, prompt_ids
+from learning.simulation.plot import plot_simulation
+from learning.simulation.questions import Question, asked_in_turn, read_questions, split
+from learning.simulation.simulate import SimulationSettings, config_for, simulate
 from tests.engine.tiny import make_model
 
 HELLO = (Turn("user", "Hello there!"),)

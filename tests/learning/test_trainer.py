@@ -11,8 +11,8 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from bot.errors import LearningError
-from learning.rate import learning_rate, schedule
-from learning.trainer import training_job
+from learning.training.rate import learning_rate, schedule
+from learning.training.trainer import training_job
 from learning.types import TrainProgress, TrainResult
 from tests.engine.tiny import (
     KINDS,

@@ -19,11 +19,11 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference, KTOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from learning.adapter import Adapter
-from learning.batches import Row, Unit, collate
-from learning.objectives import kto_baseline, reply_log_probs
-from learning.preference import Dpo, Kto, Said
-from learning.supervision import flat
+from learning.training.adapter import Adapter
+from learning.training.batches import Row, Unit, collate
+from learning.training.objectives import kto_baseline, reply_log_probs
+from learning.training.preference import Dpo, Kto, Said
+from learning.training.supervision import flat
 from tests.engine.tiny import peft_reads_old_names, with_adapter
 from tests.learning.test_objectives import CPU, adapter_on
 

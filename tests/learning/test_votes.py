@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from bot.config import WeighingConfig
 from bot.types import Vote
-from bot.votes_config import WeighingConfig
-from learning.trust import agreements, trust
 from learning.types import Label
-from learning.votes import labels, standing
-from learning.weights import fair_share, most_share, one_sided, rater_weights
+from learning.votes.labels import labels, standing
+from learning.votes.trust import agreements, trust
+from learning.votes.weights import fair_share, most_share, one_sided, rater_weights
 from tests.learning.rated import START, vote
 
 LATER = START + timedelta(minutes=1)

@@ -12,7 +12,7 @@ import pytest
 from bot.app import App, open_app
 from bot.config import Config
 from bot.errors import DataError
-from learning.votes_file import import_votes, read_votes
+from learning.votes.imported import import_votes, read_votes
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 HELLO = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bot.types import Vote, VoteValue
-from learning.health import Health, is_sick
-from learning.watch import evidence, rated_otherwise, weigh, worse
+from learning.watch.comparison import evidence, rated_otherwise, weigh, worse
+from learning.watch.health import Health, is_sick
 from tests.learning.rated import vote
 
 ERROR = 0.05

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from bot.config import Config, EngineConfig, LearningConfig, SftConfig
+from bot.config import Config, EngineConfig, LearningConfig, SftConfig, WatchConfig
 from bot.engine.local import LocalEngine
 from bot.types import BASE, ChannelKey
-from bot.watch_config import WatchConfig
 from learning.serving import stays
 from tests.engine.tiny import load, make_model
 from tests.learning.rated import HERE, World, exchange, saying, vote, world

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from bot.config import SftConfig
 from bot.engine.background import share_tensors
-from learning.supervision import SFT, Choice
-from learning.trainer import training_job
+from learning.training.supervision import SFT, Choice
+from learning.training.trainer import training_job
 from learning.types import BaseReply, Example, Part, Snapshot, TrainProgress, TrainResult
 
 END = 0

@@ -1,0 +1,119 @@
+"""The keys of what talks: model, engine, sampling, conversation, memory, moderation, log.
+
+Only keys and what people read about them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bot.config.sections import Count, Positive, Section
+from bot.types import Sampling
+
+
+class ModelConfig(Section):
+    """Which model talks, and where it runs."""
+
+    name: str = "rapport-tiny"
+    """The model that talks: "rapport-tiny" (built in), a folder in Hugging Face layout, or a
+    Hugging Face hub id. Adapters belong to one model: changing this keeps them, unserved."""
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """Where it runs. "auto" takes a CUDA GPU, then Apple's MPS, then the CPU."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """The number format of the weights in memory. "auto" suits the device and the model's
+    size."""
+    threads: Count = 0
+    """CPU threads the model may use; 0 uses every core this process is allowed to run on."""
+
+
+class EngineConfig(Section):
+    """How many conversations share the model, and what is kept of them."""
+
+    rows: Positive = 16
+    """Replies generated at the same time, in one batch."""
+    queue: Positive = 64
+    """Requests that may wait for a row; beyond it people are told at once that it is busy."""
+    context: Count = 0
+    """Longest prompt plus reply, in tokens; 0 takes what the model was made for."""
+    prefill_chunk: Annotated[int, Field(ge=16)] = 256
+    """Tokens of a new prompt read in one step, so that a long one does not stall the others."""
+    prefix_cache_mb: Count = 256
+    """Memory for conversations already read (KV cache), in MB; the least recently used go
+    first."""
+    adapter_slots: Annotated[int, Field(ge=2)] = 4
+    """Adapter versions held in memory at once, so that a swap lets running replies finish."""
+    adapter_rank: Positive = 16
+    """The highest LoRA rank those slots have room for; a higher one cannot be loaded."""
+
+
+class SamplingConfig(Section):
+    """How replies are drawn."""
+
+    temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.8
+    """How adventurous the choice of words is: 0 always takes the likeliest word."""
+    top_k: Count = 0
+    """Choose among this many likeliest tokens; 0 sets no limit."""
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    """Choose among the likeliest tokens that hold this share of the probability (0 to 1)."""
+    repetition_penalty: Annotated[float, Field(ge=1.0, le=2.0)] = 1.0
+    """Makes tokens that were already used less likely; 1.0 switches it off."""
+    max_tokens: Positive = 120
+    """Longest reply, in tokens."""
+
+    def settings(self, seed: int | None = None) -> Sampling:
+        """These settings as the value a request carries."""
+        return Sampling(
+            self.temperature, self.top_k, self.top_p, self.repetition_penalty,
+            self.max_tokens, seed,
+        )
+
+
+class ConversationConfig(Section):
+    """What the model is told, and how much of the past it is shown."""
+
+    persona: str = "You are Rapport, a friendly chatbot."
+    """The system prompt: who the bot is. It stands at the top of everything the model reads."""
+    history_tokens: Count = 0
+    """How much of the past the model is shown, in tokens; 0 takes what the context leaves."""
+    max_message_characters: Positive = 4000
+    """A longer message is cut before the model sees it, in characters."""
+    join: bool = False
+    """Messages that come while the bot is answering in their channel: false answers each in turn,
+    true answers those that have gathered together."""
+
+
+class MemoryConfig(Section):
+    """Liked exchanges as examples in later prompts of the same channel, without training."""
+
+    enabled: bool = False
+    """Whether the model is shown liked exchanges that resemble a question. Off by default: that it
+    makes replies better has not been shown yet."""
+    examples: Positive = 2
+    """Most examples in a prompt."""
+    tokens: Positive = 160
+    """Most tokens of a prompt for them all; never more than a quarter of what it may have."""
+    silence_minutes: Positive = 30
+    """Minutes without a question after which examples are chosen anew for the next one."""
+
+
+class ModerationConfig(Section):
+    """What the bot must not say."""
+
+    words: tuple[str, ...] = ()
+    """Words the bot must not say, found whole and in any case. A reply with one is withheld."""
+    patterns: tuple[str, ...] = ()
+    r"""The same as regular expressions, in any case, such as "\\bssn\\b"."""
+    classifier: str = ""
+    """A function of yours that is given a whole reply and returns a reason to withhold it, or
+    None, as "package.module:function". With it replies are shown when they are whole."""
+
+
+class LogConfig(Section):
+    """What is written about the bot's own doings."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important thing that is logged: debug, info, warning or error."""
+    file: str = "rapport.log"
+    """The log file, inside the data folder."""

@@ -1,0 +1,1 @@
+"""How the built-in model was made: its dialogues, tokenizer, training and card."""

@@ -1,0 +1,1 @@
+"""Versions and verdicts made readable: documents, pictures, comparisons."""

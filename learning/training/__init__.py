@@ -1,0 +1,1 @@
+"""Examples to an adapter: rows, losses, and the run that minimises them."""

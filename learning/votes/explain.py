@@ -1,0 +1,101 @@
+"""Why a reply counts as it does: each vote on it with its weight, and what becomes of the reply.
+
+For an operator who wonders. It reads the store, writes nothing, and repeats no words of
+anybody; raters are named as ``rapport votes export`` names them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.config import Config
+from bot.errors import DataError
+from bot.moderation import Moderation
+from bot.store import Store
+from bot.types import Exchange, Vote, VoteValue
+from learning.types import CountedVote
+from learning.votes.gathering import Gathered, gather
+from learning.votes.labels import label
+
+_PARTS = {
+    "train": "It is in the part that is learned from (train).",
+    "validation": "It is in the part that tells training when to stop (validation).",
+    "holdout": "It is in the part that is kept for judging (hold-out).",
+}
+_THUMBS: dict[VoteValue, str] = {1: "👍", -1: "👎", 0: "–"}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One reply explained."""
+
+    exchange: Exchange
+    votes: tuple[CountedVote, ...]
+    """Those that stand."""
+    past: tuple[Vote, ...]
+    """Those that were changed or taken back."""
+    sum: str
+    """What the votes come to."""
+    place: str
+    """Where the reply is, or why it is left out."""
+
+    def lines(self) -> list[str]:
+        """The explanation as text."""
+        told = self.exchange
+        lines = [f"reply {told.id} of {told.time:%Y-%m-%d %H:%M} UTC in {told.channel}, "
+                 f"by {told.adapter}"]
+        for one in self.votes:
+            lines.append(f"  {_THUMBS[one.value]} {one.rater} weighs {one.weight.value:.2f}")
+            lines += [
+                f"      {factor.rule} x {factor.value:.2f}: {factor.reason}"
+                for factor in one.weight.factors
+            ]
+        for vote in self.past:
+            what = "taking the vote back" if vote.value == 0 else "a vote changed since"
+            lines.append(f"  {_THUMBS[vote.value]} {vote.rater} at {vote.time:%Y-%m-%d %H:%M} "
+                         f"counts no more: {what}")
+        return [*lines, self.sum, self.place]
+
+
+async def explain(store: Store, config: Config, exchange_id: int) -> Explanation:
+    """Explain a reply.
+
+    Raises:
+        DataError: there is no such reply.
+    """
+    exchange = await store.exchange(exchange_id)
+    if exchange is None:
+        raise DataError(
+            f"there is no reply {exchange_id}; `rapport votes export` lists those that are rated"
+        )
+    every = await store.votes_of(exchange_id)
+    found = await gather(store, config, Moderation(config.moderation))
+    votes = found.votes.get(exchange_id, ())
+    stands = set(await store.current_votes_on(exchange_id))
+    past = tuple(vote for vote in every if vote not in stands)
+    return Explanation(exchange, votes, past, _sum(votes), _place(exchange_id, found))
+
+
+def _sum(votes: tuple[CountedVote, ...]) -> str:
+    if not votes:
+        return "Nobody has rated it."
+    found = label(0, votes)
+    if found is None:
+        return "The votes cancel each other out."
+    return f"It counts as {'liked' if found.liked else 'disliked'}, with weight {found.weight:.2f}."
+
+
+def _place(exchange_id: int, found: Gathered) -> str:
+    if exchange_id not in found.votes:
+        return "So there is nothing to learn from it."
+    if why := found.left_out.get(exchange_id):
+        return f"It is left out: {why}."
+    for one in found.examples:
+        if one.exchange_id == exchange_id:
+            return _PARTS[one.part]
+        if exchange_id in one.folded:
+            return (
+                f"It is counted together with reply {one.exchange_id}, the same reply to the same "
+                f"words. {_PARTS[one.part]}"
+            )
+    return "It is left out: the same reply to the same words is liked as much as it is disliked."
