@@ -20,7 +20,7 @@ RUN if [ "$DEVICE" = cpu ] && [ -z "$TORCH_INDEX" ]; then \
         echo "a CPU image needs --build-arg TORCH_INDEX=<PyTorch's index of CPU wheels>" >&2; exit 1; \
     fi \
  && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' requirements.lock)" \
- && grep -v '^torch==' requirements.lock > rest.lock \
+ && sed -e '/^# What the tests/,$d' -e '/^torch==/d' requirements.lock > rest.lock \
  && pip install -r rest.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY bot bot

@@ -1,12 +1,15 @@
 # Everything a newcomer needs, with nothing but python3 (3.11 or newer) on the machine.
-# The environment lies in .venv and holds exactly what requirements.lock names.
+# The environment lies in .venv. What requirements.lock names first is there from the first
+# command on; what only the tests and the checks need comes with the first of those.
 
 PYTHON ?= python3
 PYTEST ?=
 BENCH ?=
 
 BIN := .venv/bin
+RUNS := .venv/.runs
 READY := .venv/.ready
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types bench clean
@@ -18,7 +21,7 @@ demo test bench: export TRANSFORMERS_OFFLINE := 1
 help: ## List what make can do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(READY) ## Talk to the built-in model, vote, and watch it learn
+demo: $(RUNS) ## Talk to the built-in model, vote, and watch it learn
 	@$(BIN)/rapport demo
 
 # A process a core, each computing on one: faster than one process that computes on all.
@@ -31,7 +34,7 @@ lint: $(READY) ## Check the style with ruff
 types: $(READY) ## Check the types with mypy
 	@$(BIN)/mypy
 
-bench: $(READY) ## Measure the engine and the platforms; BENCH="--channels 1 16" passes arguments to the first
+bench: $(RUNS) ## Measure the engine and the platforms; BENCH="--channels 1 16" passes arguments to the first
 	@$(BIN)/python -m benchmarks.engine $(BENCH)
 	@$(BIN)/python -m benchmarks.platforms
 
@@ -41,12 +44,18 @@ clean: ## Remove the environment and the caches; conversations, votes and adapte
 
 # Installing the lock first and the project without dependencies leaves pip nothing to
 # choose: no loose range is resolved, and nothing is built in an environment of its own.
-$(READY): requirements.lock pyproject.toml
+$(RUNS): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Rapport needs Python 3.11 or newer; $(PYTHON) is {sys.version.split()[0]}. Try: make PYTHON=python3.12")'
 	@echo "Making the environment in .venv"
 	@$(PYTHON) -m venv .venv
-	@echo "Installing $$(grep -c == requirements.lock) packages from requirements.lock (PyTorch is large: a few minutes)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(READY)
+	@sed '/^# What the figures/,$$d' requirements.lock > .venv/runs.lock
+	@echo "Installing $$(grep -c == .venv/runs.lock) packages (PyTorch is large: a few minutes)"
+	@$(INSTALL) -r .venv/runs.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $(RUNS)
 	@echo "The environment is ready"
+
+$(READY): $(RUNS)
+	@echo "Installing what the tests and the checks need besides"
+	@$(INSTALL) -r requirements.lock
+	@touch $(READY)

@@ -178,7 +178,7 @@ class Bench:
     async def learn(self, begun: asyncio.Event) -> None:
         """One learning run after another."""
         while True:
-            await train_once(self.app.learning, self.app.store, lambda _: begun.set())
+            await train_once(self.app.learning, self.app.store, lambda *_: begun.set())
 
     async def react(self, person: int, until: float, seconds: list[float]) -> None:
         """Change one's mind without a pause; how long each time took."""

@@ -10,7 +10,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.learning_port import Report
+from bot.learning_port import Report, ReviewItem
 from bot.types import ChannelKey, Vote
 
 Tone = Literal["plain", "good", "bad", "learning", "dim"]
@@ -48,6 +48,8 @@ class Answer:
     """The learning run that was asked for, whose course is worth showing."""
     report: Report | None = None
     """The verdict that the blocks tell of, for platforms that show its picture and buttons."""
+    review: ReviewItem | None = None
+    """The reply that waits which the blocks tell of, for platforms that show buttons."""
 
 
 @dataclass(frozen=True, slots=True)

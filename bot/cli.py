@@ -2,7 +2,7 @@
 
 Each command parses its flags, opens what it needs through `bot.app`, and prints; the work
 is done in the rooms. Commands about learning are in `bot.cli_learning`, about versions in
-`bot.cli_adapters`, what is asked of the machine in `bot.doctor`.
+`bot.cli_adapters` and `bot.cli_judge`, what is asked of the machine in `bot.doctor`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import click
 
 from bot import __version__
 from bot.cli_adapters import adapters
+from bot.cli_judge import judge
 from bot.cli_learning import pretrain, simulate, train, votes
 from bot.cli_options import (
     RapportGroup,
@@ -217,7 +218,7 @@ def doctor(config_file: Path | None, data: Path) -> None:
         raise SystemExit(1)
 
 
-for _command in (train, adapters, votes, simulate, pretrain):
+for _command in (train, adapters, judge, votes, simulate, pretrain):
     rapport.add_command(_command)
 
 

@@ -39,11 +39,7 @@ def train(config_file: Path | None, data: Path) -> None:
     async def learn() -> None:
         async with open_app(config, data) as app:
             with progress_bar("learning") as tell:
-                app.learning.listen(
-                    lambda event: tell(event.progress, event.text)
-                    if event.kind in ("stage", "progress") else None
-                )
-                outcome = await train_once(app.learning, app.store, lambda share: None)
+                outcome = await train_once(app.learning, app.store, tell)
             if outcome.verdict is None:
                 raise NothingToLearn(outcome.reason)
             click.echo(f"{outcome.verdict}: {outcome.reason}")

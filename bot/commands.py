@@ -95,6 +95,10 @@ class Commands:
         """Every version's name, oldest first; what a command's menu offers."""
         return [adapter.name for adapter in await self._learning.adapters()]
 
+    async def waiting(self) -> list[int]:
+        """The numbers of liked replies that wait for an operator's word, oldest first."""
+        return [item.exchange_id for item in await self._learning.review()]
+
     async def _up(self, asker: Asker, args: str) -> Answer:
         return await self._vote(asker, args, 1)
 

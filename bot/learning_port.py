@@ -116,7 +116,6 @@ class ReviewItem:
 
     exchange_id: int
     question: str
-    """In short."""
     reply: str
     novel: tuple[str, ...]
     """What in the reply nobody else has said: links, addresses, mentions, long numbers."""

@@ -124,12 +124,14 @@ class Lessons:
                             "shows the numbers)", "bad")
             told = await self._learning.decide(int(chosen), word == "keep", by)
             following = self._waiting(by, await self._learning.review())
-            return Answer((Text(told, "good"), *following.blocks))
+            return Answer((Text(told, "good"), *following.blocks), review=following.review)
         if word not in ("", "next"):
             return said("Say /learn review, or with keep NUMBER, drop NUMBER or next.", "bad")
         items = await self._learning.review()
         if not word:
             self._seen.pop(by, None)
+        elif number.isascii() and number.isdecimal() and len(number) <= 15:
+            self._seen[by] = int(number)  # the one that a button stands below
         return self._waiting(by, items, onward=True)
 
     def _waiting(self, by: str, items: Sequence[ReviewItem], *, onward: bool = False) -> Answer:
@@ -176,7 +178,7 @@ def review_answer(item: ReviewItem, place: int, of: int) -> Answer:
         )),
         Text(f"/learn review keep {number} lets it be learned from, /learn review drop {number} "
              "never; /learn review next shows the next one."),
-    ))
+    ), review=item)
 
 
 def report_answer(report: Report) -> Answer:

@@ -28,6 +28,7 @@ from bot.config import Config
 from bot.engine.base import Engine
 from bot.errors import PromptTooLong
 from bot.history import ChannelLog, Line, Prompt, Window
+from bot.marks import marks
 from bot.memory import Recalled, choose, with_examples
 from bot.moderation import Moderation
 from bot.store import Store
@@ -47,6 +48,7 @@ class Prompts:
         self._store = store
         self._memory = config.memory
         self._learning = config.learning
+        self._known = marks(config.conversation.persona)
         self._moderation = moderation
         self._clock = clock
         self._template = engine.template
@@ -77,7 +79,7 @@ class Prompts:
     ) -> Prompt | None:
         """The prompt with the examples that stand or with others; None where none has room."""
         characters = CHARACTERS * self._budget
-        liked = await self._store.liked(channel, self._learning, characters)
+        liked = await self._store.liked(channel, self._learning, characters, self._known)
         was, now = log.recalled, self._clock()
         kept = await asyncio.to_thread(self._shown, log, persona, was.examples)
         if kept is None:

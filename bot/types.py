@@ -6,7 +6,7 @@ store; a value carries an id only once the store has given it one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -164,3 +164,10 @@ class AdapterRef:
 def last_user_text(turns: Sequence[Turn]) -> str:
     """The newest thing a person said in `turns`, or an empty string."""
     return next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
+
+
+def likeness(prompt: Iterable[Turn], reply: str) -> tuple[object, ...]:
+    """Equal where the same was said to the same words, but for spaces and the prompt's case."""
+    asked = tuple((turn.role, " ".join(turn.content.casefold().split())) for turn in prompt)
+    # Case and punctuation of a reply may be just what people like or dislike about it.
+    return (asked, " ".join(reply.split()))

@@ -28,12 +28,13 @@ class Outcome:
 
 
 async def train_once(
-    learning: Learning, store: Store, progress: Callable[[float], None]
+    learning: Learning, store: Store, progress: Callable[[float, str], object] = lambda *_: None
 ) -> Outcome:
-    """Ask for a run and wait until it has ended; `progress` hears its shares from 0 to 1.
+    """Ask for a run and wait until it has ended.
 
-    Where a run that was interrupted goes on, that one is waited for instead of a new one. Too
-    few votes are an outcome, not an error.
+    `progress` hears the share of it that is done, from 0 to 1, and what is going on. Where a
+    run that was interrupted goes on, that one is waited for instead of a new one. Too few votes
+    are an outcome, not an error.
 
     Raises:
         LearningError: the run failed or was cancelled.
@@ -44,8 +45,8 @@ async def train_once(
 
     def hear(event: LearningEvent) -> None:
         nonlocal asked
-        if event.kind == "progress":
-            progress(event.progress)
+        if event.kind in ("stage", "progress"):
+            progress(event.progress, event.text)
         elif event.kind == "queued":
             asked = event.run
         elif event.kind == "waiting":

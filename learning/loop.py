@@ -11,7 +11,8 @@ when a run is due `learning.schedule`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +30,10 @@ from learning.reports.summary import report_of
 from learning.runs import Runs
 from learning.schedule import Schedule
 from learning.serving import Serving
-from learning.steps import Judge, Steps, Trainer
+from learning.steps import Judge, Steps
+from learning.tracking.follower import Follower
+from learning.tracking.tracker import trackers_of
+from learning.training.driven import Trainer
 from learning.training.trainer import training_job
 from learning.votes.export import exported
 from learning.votes.review import ReviewQueue
@@ -47,7 +51,8 @@ class LearningLoop:
         train, judge: what makes and what judges a candidate.
 
     Raises:
-        ConfigError: `learning.schedule` cannot be understood.
+        ConfigError: `learning.schedule` cannot be understood, or a package that
+            `learning.tracking` needs is missing.
     """
 
     def __init__(
@@ -63,6 +68,9 @@ class LearningLoop:
         self._serving = Serving(
             engine, store, registry, self._announcements, config.engine.adapter_slots, clock,
             share=watch.share if watch.enabled else 0.0,
+        )
+        self._follower = Follower(
+            store, self._announcements, trackers_of(self._config.tracking)
         )
         self._watcher = Watcher(store, self._serving, self._announcements, watch, clock)
         self._approval = Approval(
@@ -91,9 +99,29 @@ class LearningLoop:
             await self._count_votes()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watcher.run(), name="watch")
+                tasks.create_task(self._follower.run(), name="tracking")
                 await self._runs.carry_out()
         finally:
             self._schedule.stop()
+
+    @asynccontextmanager
+    async def holding(self, names: Collection[str]) -> AsyncIterator[None]:
+        """Have versions loaded for as long as the context lasts, whether or not they serve.
+
+        Raises:
+            AdapterError: unknown, damaged, or made for another base.
+            LearningError: no slot is free.
+        """
+        held: list[str] = []
+        try:
+            for name in names:
+                if name != BASE:
+                    await self._serving.hold(name)
+                    held.append(name)
+            yield
+        finally:
+            for name in held:
+                await self._serving.release(name)
 
     # What operators, conversations and pages ask: bot.learning_port.Learning
 
@@ -107,7 +135,7 @@ class LearningLoop:
 
     async def on_vote(self, vote: Vote) -> None:
         """Say that a vote has been stored."""
-        self._watcher.voted()
+        self._watcher.voted(vote.exchange_id)
         if vote.value:
             await self._count_votes()
 

@@ -122,7 +122,7 @@ def distinct_n(replies: Sequence[Sequence[Hashable]], n: int) -> float:
     return len(set(grams)) / len(grams) if grams else 1.0
 
 
-def repeated_n(replies: Sequence[Sequence[int]], n: int = 4) -> float:
+def repeated_n(replies: Sequence[Sequence[Hashable]], n: int = 4) -> float:
     """Share of n-grams that were already said in the same reply (looping); 0.0 without any."""
     seen = repeated = 0
     for reply in replies:

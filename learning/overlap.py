@@ -12,13 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_HAN = "㐀-䶿一-鿿豈-﫿"
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff"
-"""Kana, Thai, Lao, Burmese and Khmer: written, like Chinese, without spaces between words."""
+from learning.scripts import HAN, UNSPACED, words_of
 
-_CHINESE, _OTHER = re.compile(f"[{_HAN}]"), re.compile(f"[{_UNSPACED}]")
+_CHINESE, _OTHER = re.compile(f"[{HAN}]"), re.compile(f"[{UNSPACED}]")
 _LETTER = re.compile(r"[^\W\d_]")
-_WORD = re.compile(f"[{_HAN}{_UNSPACED}]|[^\\W{_HAN}{_UNSPACED}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +77,6 @@ def tokeniser_for(texts: Sequence[str]) -> str:
     if other > 0.1 * (chinese + other) and chinese + other > letters / 2:
         return "char"
     return "zh" if chinese else "13a"
-
-
-def words_of(text: str) -> list[str]:
-    """Words in lower case, and single characters of scripts without spaces."""
-    return _WORD.findall(text.casefold())
 
 
 class _Words:

@@ -15,6 +15,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
+from pathlib import Path
 
 from bot.engine.base import Engine
 from bot.errors import AdapterError, LearningError
@@ -94,9 +95,9 @@ class Serving:
     async def recover(self) -> None:
         """At start: bring engine, disk and store into agreement.
 
-        A champion that is missing, damaged or of another base is replaced by the newest
-        good one before it, or by the base, and the operators are told. Versions of another
-        base are kept, not served.
+        A champion that is missing, damaged, of another base or of a higher rank than
+        `engine.adapter_rank` is replaced by the newest good one before it, or by the base, and
+        the operators are told. What is only of another base or rank is kept, not served.
         """
         async with self._lock:
             name = await self._store.champion()
@@ -120,7 +121,7 @@ class Serving:
         goal = await self._good_before()
         text = f"{name} cannot serve ({reason}); {called(goal)} serves instead"
         await self._swap(goal, text)
-        if not await asyncio.to_thread(self._of_another_base, name):
+        if await asyncio.to_thread(self._damaged, name):
             await self._store.set_adapter_status(name, "broken")
         await self._announcements.tell("fallback", text, adapter=goal)
 
@@ -130,8 +131,15 @@ class Serving:
             await self._load(name)
             self._held.add(name)
 
+    async def lend(self, name: str, folder: Path) -> None:
+        """Load what is no version, to be measured and never to serve; until `release`."""
+        async with self._lock:
+            await self._make_room()
+            await self._engine.load(name, folder)
+            self._held.add(name)
+
     async def release(self, name: str) -> None:
-        """End `hold`; a version that serves nowhere leaves the engine."""
+        """End `hold` or `lend`; a version that serves nowhere leaves the engine."""
         async with self._lock:
             self._held.discard(name)
             await self._let_go(name)
@@ -317,11 +325,16 @@ class Serving:
                 untold.add(name)
         return untold
 
-    def _of_another_base(self, name: str) -> bool:
+    def _damaged(self, name: str) -> bool:
+        """Whether its files are not what they were; being of another base is no damage.
+
+        Nor is a rank that the engine has no room for any more: the operator can give it room.
+        """
         try:
-            return self._registry.manifest(name).base != self.base
+            self._registry.verify(name, self._registry.manifest(name).base)
         except AdapterError:
-            return False
+            return True
+        return False
 
 
 def lineage(history: Iterable[str]) -> list[str]:

@@ -10,29 +10,30 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
-from collections.abc import Callable, Collection
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from bot.config import Config, GateConfig, SftConfig
-from bot.engine.base import Engine, Job
+from bot.config import Config, GateConfig
+from bot.engine.base import Engine
 from bot.errors import LearningError
 from bot.learning_port import RunningStage
 from bot.moderation import Moderation
 from bot.store import Store
-from bot.types import Sampling
+from bot.types import BASE, Sampling
 from learning.announcements import Announcements
+from learning.freezing import prepare
+from learning.gate.checks import Voted
 from learning.registry import Registry
-from learning.replay import base_replies, prompts_of
 from learning.serving import Serving
-from learning.training.choice import choose
+from learning.siblings import Siblings
+from learning.training.choice import choose, passes
+from learning.training.driven import Trainer, carried_out
 from learning.training.supervision import Choice
 from learning.types import (
-    BaseReply,
-    Example,
     Manifest,
     Snapshot,
     TrainProgress,
@@ -40,22 +41,10 @@ from learning.types import (
     Verdict,
 )
 from learning.votes import dataset
-from learning.votes.gathering import Gathered, gather, waits
+from learning.votes.gathering import Gathered, gather, keep_split, waits
 
-REPLAY, ANCHORS = 64, 32
-"""The most prompts the base answers for training and for the gate."""
 POINTS = 20
 """Optimiser steps whose curve points are written together."""
-
-
-class Trainer(Protocol):
-    """`learning.training.trainer.training_job`."""
-
-    def __call__(
-        self, snapshot: Snapshot, settings: SftConfig, folder: Path, seed: int,
-        end_ids: tuple[int, ...], *, digest: str, choice: Choice,
-    ) -> Job:
-        """A job that leaves an adapter in `folder` and yields a TrainResult last."""
 
 
 class Judge(Protocol):
@@ -64,7 +53,7 @@ class Judge(Protocol):
     async def __call__(
         self, engine: Engine, snapshot: Snapshot, candidate: str, champion: str,
         config: GateConfig, gates_before: int, sampling: Sampling, persona: str, seed: int,
-        forbidden: Callable[[str], str | None],
+        forbidden: Callable[[str], str | None], besides: Sequence[Voted],
     ) -> Verdict:
         """Candidate against champion, both loaded."""
 
@@ -104,6 +93,8 @@ class Track:
             return
         self._points.append((at.step, "loss", at.loss))
         self._points.append((at.step, "tokens_per_second", at.tokens_per_second))
+        if at.learning_rate is not None:
+            self._points.append((at.step, "learning_rate", at.learning_rate))
         if at.held_out is not None:
             self._points.append((at.step, "held_out", at.held_out))
         text = f"{self.name}: step {at.step} of {at.steps}, loss {at.loss:.3f}"
@@ -112,8 +103,18 @@ class Track:
         self.announcements.show(
             text, run=self.run, adapter=self.name, progress=self.now.progress
         )
-        if len(self._points) >= 2 * POINTS:
+        if len(self._points) >= 3 * POINTS:
             await self.flush()
+
+    async def sibling(self, number: int, at: TrainProgress) -> None:
+        """Take note of how far the training of a sibling has come; it has no curve."""
+        self.now = dataclasses.replace(
+            self.now, progress=at.step / max(1, at.steps), eta_seconds=at.eta_seconds
+        )
+        text = f"{self.name}: sibling {number}, step {at.step} of {at.steps}"
+        self.announcements.show(
+            text, run=self.run, adapter=self.name, progress=self.now.progress
+        )
 
     async def flush(self) -> None:
         """Write what has gathered."""
@@ -152,11 +153,16 @@ class Steps:
         self._clock = clock
         self._train = train
         self._judge = judge
+        self._siblings = Siblings(engine, serving, config, train)
         self._moderation = Moderation(config.moderation)
 
     async def look(self) -> Gathered:
         """Every rated reply and what becomes of it, whether or not there is enough for a run."""
-        return await gather(self._store, self._config, self._moderation, self._serving.base)
+        found = await gather(self._store, self._config, self._moderation, self._serving.base)
+        # A reply may have ended before a mark that opens another turn: it has no end to learn.
+        ends = frozenset(self._engine.info.end_ids)
+        whole = tuple(one for one in found.examples if one.reply_ids[-1] in ends)
+        return dataclasses.replace(found, examples=whole)
 
     async def gather(self) -> Gathered:
         """What may be learned from now.
@@ -182,29 +188,32 @@ class Steps:
             raise LearningError(f"the data {track.name} was trained on is gone; start another run")
         await track.enter("preparing", "training", f"run {track.run}: preparing {track.name}")
         gathered = await self.gather()
+        await keep_split(self._store, gathered)
         if number := len(gathered.waiting):
             await track.announcements.tell("review", waits(number), run=track.run)
-        examples = gathered.examples
-        draft = Snapshot(self._serving.base, examples, (), ())
-        learning = self._config.learning
-        liked = sum(one.liked for one in draft.of("train"))
-        share = min(learning.sft.replay, 0.9)
-        replay = min(REPLAY, round(share / (1 - share) * liked))
-        snapshot = Snapshot(
-            draft.base, examples,
-            await self._base(draft.of("train"), learning.seed, replay),
-            await self._base(draft.of("holdout"), learning.seed + REPLAY, ANCHORS),
+        prepared = await prepare(
+            self._engine, self._config, self._serving.base, gathered.examples,
+            await self._known(self._serving.champion), self._moderation.found,
         )
+        snapshot = prepared.snapshot
+        if prepared.taste.replies:
+            text = (
+                f"run {track.run}: what was liked is told from what was not "
+                f"{prepared.taste.auc:.0%} of the time; {len(prepared.taste.replies)} drawn "
+                "replies are learned from as well"
+            )
+            await track.announcements.tell("stage", text, run=track.run, adapter=track.name)
         await asyncio.to_thread(dataset.write_snapshot, folder, snapshot)
         found = await asyncio.to_thread(dataset.digest, snapshot)
         await self._store.update_run(track.run, snapshot=found)
         return snapshot
 
-    async def _base(
-        self, examples: tuple[Example, ...], seed: int, limit: int
-    ) -> tuple[BaseReply, ...]:
-        sampling = self._config.sampling.settings()
-        return await base_replies(self._engine, prompts_of(examples), sampling, seed, limit)
+    async def _known(self, champion: str) -> frozenset[int]:
+        """The exchanges a champion has learned from."""
+        if champion == BASE:
+            return frozenset()
+        manifest = await asyncio.to_thread(self._registry.manifest, champion)
+        return frozenset(manifest.exchanges)
 
     async def train(self, track: Track, snapshot: Snapshot) -> Manifest:
         """A published version made from the base and the snapshot."""
@@ -215,7 +224,14 @@ class Steps:
             text = f"run {track.run}: training {track.name} by {choice.name} ({choice.reason})"
             await track.enter("training", "training", text)
             folder = await asyncio.to_thread(self._registry.stage, track.name)
-            result = await self._trained(track, snapshot, folder, choice)
+            learning = self._config.learning
+            job = self._train(
+                snapshot, passes(choice, learning), folder, learning.seed,
+                self._engine.info.end_ids,
+                digest=await asyncio.to_thread(dataset.digest, snapshot), choice=choice,
+            )
+            result = await carried_out(self._engine, job, track.step)
+            await track.flush()
             manifest = await asyncio.to_thread(self._manifest, track, snapshot, result, choice)
             await asyncio.to_thread(self._registry.publish, track.name, manifest)
         manifest = await asyncio.to_thread(self._registry.manifest, track.name)
@@ -225,23 +241,6 @@ class Steps:
                 dict(manifest.metrics),
             )
         return manifest
-
-    async def _trained(
-        self, track: Track, snapshot: Snapshot, folder: Path, choice: Choice
-    ) -> TrainResult:
-        learning = self._config.learning
-        job = self._train(
-            snapshot, learning.sft, folder, learning.seed, self._engine.info.end_ids,
-            digest=await asyncio.to_thread(dataset.digest, snapshot), choice=choice,
-        )
-        async with aclosing(self._engine.run(job)) as slices:
-            async for item in slices:
-                if isinstance(item, TrainProgress):
-                    await track.step(item)
-                elif isinstance(item, TrainResult):
-                    await track.flush()
-                    return item
-        raise LearningError(f"the training of {track.name} ended without a result")
 
     def _manifest(
         self, track: Track, snapshot: Snapshot, result: TrainResult, choice: Choice
@@ -260,7 +259,7 @@ class Steps:
             snapshot=dataset.digest(snapshot),
             created=self._clock(),
             seed=learning.seed,
-            settings={"objective": choice.name, **learning.sft.model_dump(), **compared},
+            settings={"objective": choice.name} | passes(choice, learning).model_dump() | compared,
             metrics=metrics,
             files={},
             exchanges=tuple(sorted({
@@ -278,13 +277,19 @@ class Steps:
         ):
             return Judged(found["outcome"], found["champion"], found["sentence"])
         await track.enter("judging", "judging", f"run {track.run}: judging {track.name}")
+        champion = self._serving.champion
+        besides = await self._siblings.votes(
+            self._runs / track.name, snapshot, champion, await self._known(champion),
+            track.sibling,
+        )
         await self._serving.hold(track.name)
         learning = self._config.learning
         earlier = await self._store.verdicts(self._serving.base)
         verdict = await self._judge(
-            self._engine, snapshot, track.name, self._serving.champion, learning.gate,
+            self._engine, snapshot, track.name, champion, learning.gate,
             sum(one["outcome"] != "shadow" for one in earlier), self._config.sampling.settings(),
             self._config.conversation.persona, learning.seed, self._moderation.found,
+            besides,
         )
         await self._store.add_verdict(
             track.name, verdict.champion, verdict.outcome, verdict.sentence,

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from bot.types import VoteValue
+from learning.scripts import Script
 
 Part = Literal["train", "validation", "holdout"]
 Outcome = Literal["promote", "shadow", "reject"]
@@ -74,8 +75,16 @@ class Example:
     liked: bool
     weight: float
     raters: tuple[str, ...]
+    """Who voted; none where only hints say what it is."""
     folded: tuple[int, ...] = ()
     """Ids of near-identical exchanges that this one stands for as well."""
+    script: Script = ""
+    """What its question is written in."""
+
+    @property
+    def voted(self) -> bool:
+        """Whether people rated it; otherwise it comes from hints."""
+        return bool(self.raters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,16 @@ class BaseReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """A part of the training examples that a sibling of the candidate is trained without."""
+
+    exchanges: tuple[int, ...]
+    """The first ids of its examples."""
+    chosen: tuple[BaseReply, ...]
+    """What the sibling learns from instead of `Snapshot.chosen`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything a run learns from, frozen; equal content has an equal `digest`."""
 
@@ -95,10 +114,29 @@ class Snapshot:
     examples: tuple[Example, ...]
     replay: tuple[BaseReply, ...]
     anchors: tuple[BaseReply, ...]
+    gauge: tuple[BaseReply, ...] = ()
+    """Never trained on: how strong the adapter may be is measured on these."""
+    chosen: tuple[BaseReply, ...] = ()
+    """Drawn from the base and chosen by what people like: learned from beside liked replies."""
+    folds: tuple[Fold, ...] = ()
+    """Each in turn left out and judged by; none where the hold-out says enough."""
 
     def of(self, part: Part) -> tuple[Example, ...]:
         """The examples of one part."""
         return tuple(example for example in self.examples if example.part == part)
+
+    def within(self, fold: Fold) -> tuple[Example, ...]:
+        """The training examples of a fold."""
+        inside = frozenset(fold.exchanges)
+        return tuple(one for one in self.of("train") if one.exchange_id in inside)
+
+    def without(self, fold: Fold) -> Snapshot:
+        """What the sibling is trained on that is judged by this fold."""
+        outside = frozenset(fold.exchanges)
+        examples = tuple(one for one in self.examples if one.exchange_id not in outside)
+        return Snapshot(
+            self.base, examples, self.replay, self.anchors, self.gauge, fold.chosen
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +154,8 @@ class TrainProgress:
     """Validation NLL a token, when it was measured after this step."""
     tokens_per_second: float
     eta_seconds: float
+    learning_rate: float | None = None
+    """Of the last optimiser step, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)

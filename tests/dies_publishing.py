@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bot.config import Config, EngineConfig, LearningConfig, ModelConfig, SftConfig
+from bot.config import Config, EngineConfig, GateConfig, LearningConfig, ModelConfig, SftConfig
 from bot.engine.local import LocalEngine
 from bot.engine.model import load_model
 from bot.store.writer import Writer
@@ -33,7 +33,7 @@ from tests.learning.rated import HERE, World, saying, world
 
 SLOTS = EngineConfig(adapter_rank=4, rows=4, adapter_slots=2)
 SFT = SftConfig(epochs=1, batch=4, micro_batch=4, rank=4, alpha=8, learning_rate=1e-2)
-LEARNING = LearningConfig(sft=SFT)
+LEARNING = LearningConfig(objective="sft", sft=SFT, gate=GateConfig(folds=0))
 ON_DISK = ("fsync", "replace", "rename", "unlink", "rmdir")
 AT_ONCE = 2
 """Points that are tried beside each other."""

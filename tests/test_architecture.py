@@ -23,7 +23,7 @@ from bot.config.file import known_keys
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("bot.types", "bot.errors"),
+    ("bot.types", "bot.errors", "bot.marks"),
     ("bot.config",),
     ("bot.engine", "bot.store", "bot.limits", "bot.lock", "bot.logs", "bot.progress", "bot.memory"),
     ("bot.history", "bot.admission", "bot.moderation", "bot.ratings",
@@ -35,13 +35,18 @@ LAYERS = (
     ("bot.platforms",),
     ("bot.app", "bot.doctor"),
     ("bot.cli",),
+    ("learning.scripts",),
     ("learning.types", "learning.durable", "learning.metrics", "learning.overlap",
      "learning.likerate", "learning.palette", "learning.drawing", "learning.announcements",
      "learning.awaited", "learning.schedule"),
     ("learning.registry", "learning.replay", "learning.votes", "learning.training",
-     "learning.gate"),
+     "learning.taste", "learning.tracking"),
+    ("learning.gate",),
     ("learning.serving",),
-    ("learning.reports", "learning.watch", "learning.approval", "learning.steps"),
+    ("learning.judging",),
+    ("learning.reports", "learning.watch", "learning.freezing", "learning.siblings",
+     "learning.approval"),
+    ("learning.steps",),
     ("learning.runs",),
     ("learning.loop",),
     ("learning.simulation", "learning.pretraining"),
@@ -59,8 +64,8 @@ OPENING = (*WIRING, "bot.doctor")
 """The rooms that open a real engine, or try to; the others are given one."""
 
 LEARNING_MAY = (
-    "bot.types", "bot.errors", "bot.config", "bot.learning_port", "bot.moderation", "bot.store",
-    "bot.engine.base",
+    "bot.types", "bot.errors", "bot.marks", "bot.config", "bot.learning_port", "bot.moderation",
+    "bot.store", "bot.engine.base",
 )
 """What of `bot` the learning half may know."""
 

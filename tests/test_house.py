@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -218,9 +219,12 @@ def project() -> dict[str, object]:
     return dict(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"])
 
 
+def lock_text() -> str:
+    return (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
 def locked() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
+    pins = [line for line in lock_text().splitlines() if line and not line.startswith("#")]
     assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9][\w.]*", pin)] == []
     return dict(pin.split("==") for pin in pins)
 
@@ -235,12 +239,54 @@ def test_the_lock_names_a_fitting_version_of_every_dependency() -> None:
         assert requirement.specifier.contains(version), f"{requirement}: {version} is locked"
 
 
+def lock_groups() -> list[list[str]]:
+    groups = lock_text().split("\n\n")[1:]
+    return [[pin.split("==")[0] for pin in group.strip().splitlines()[1:]] for group in groups]
+
+
+def needed(requirements: Iterable[str]) -> set[str]:
+    """The packages that these need, and those that they need, as installed packages tell."""
+    found: set[Requirement] = set()
+    waiting = [Requirement(one) for one in requirements]
+    while waiting:
+        one = waiting.pop()
+        if one in found:
+            continue
+        found.add(one)
+        for line in metadata.requires(one.name) or []:
+            other = Requirement(line)
+            extras = ({"extra": extra} for extra in ("", *one.extras))
+            if other.marker is None or any(map(other.marker.evaluate, extras)):
+                waiting.append(other)
+    return {canonicalize_name(one.name) for one in found}
+
+
 def test_the_lock_is_sorted_within_its_groups() -> None:
-    groups = (ROOT / "requirements.lock").read_text(encoding="utf-8").split("\n\n")[1:]
-    assert len(groups) == 2
-    for group in groups:
-        names = [pin.split("==")[0] for pin in group.strip().splitlines()[1:]]
-        assert names == sorted(names)
+    groups = lock_groups()
+    assert len(groups) == 3
+    assert groups == [sorted(names) for names in groups]
+
+
+def test_each_group_of_the_lock_holds_what_its_dependencies_need_and_nothing_else() -> None:
+    optional = project()["optional-dependencies"]
+    assert isinstance(optional, dict)
+    runs = needed([*project()["dependencies"], "hatchling", "editables"])  # type: ignore[misc]
+    card, all_of_it = needed(optional["card"]) - runs, needed(optional["dev"]) | runs
+    # What PyTorch needs of an accelerator is its own choice, and in nobody's lock.
+    runs = {name for name in runs if name in locked() or name not in needed(["torch"])}
+    groups = [set(group) for group in lock_groups()]
+    assert groups == [runs, card, all_of_it - needed(["torch"]) - runs - card]
+
+
+def test_make_demo_and_the_image_leave_out_what_only_tests_need() -> None:
+    runs, card, checks = lock_groups()
+    kept = []
+    for file, dollar in (("Makefile", "$$"), ("Dockerfile", "$")):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        (heading,) = re.findall(r"sed .*?'/\^(# What [^/]+)/," + re.escape(dollar) + "d'", text)
+        kept.append(re.findall(r"^([\w-]+)==", lock_text().split(heading)[0], re.MULTILINE))
+    assert kept == [runs, runs + card]
+    assert "pytest" in checks
 
 
 def test_every_dependency_has_its_reason_beside_it() -> None:

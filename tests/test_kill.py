@@ -61,6 +61,10 @@ alpha = 8
 learning_rate = 1e-4
 [learning.gate]
 canaries = 2
+folds = 0
+replies = 4
+[learning.taste]
+draws = 0
 """
 
 Event = dict[str, Any]

@@ -29,8 +29,10 @@ from bot.config.talking import (
     ModerationConfig,
     SamplingConfig,
 )
+from bot.config.taste import TasteConfig
+from bot.config.tracking import TrackingConfig
 from bot.config.watch import WatchConfig
-from bot.config.weighing import WeighingConfig
+from bot.config.weighing import ImplicitConfig, WeighingConfig
 
 __all__ = [
     "ChannelsConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "DiscordConfig",
     "EngineConfig",
     "GateConfig",
+    "ImplicitConfig",
     "LearningConfig",
     "LimitsConfig",
     "LogConfig",
@@ -52,6 +55,8 @@ __all__ = [
     "ScheduleConfig",
     "SftConfig",
     "SlackConfig",
+    "TasteConfig",
+    "TrackingConfig",
     "UsersConfig",
     "VotesConfig",
     "WatchConfig",

@@ -22,10 +22,19 @@ class GateConfig(Section):
     """Fewest held-out votes for a promotion; below it the verdict is "shadow"."""
     min_per_class: Positive = 3
     """Fewest held-out likes, and fewest held-out dislikes, for a promotion."""
+    folds: Annotated[int, Field(ge=0, le=10)] = 3
+    """Where held-out votes are few, so many siblings of the candidate are trained, each without
+    its share of the votes, and judged by it: most votes judge then, for as many times the work.
+    0 judges by the hold-out alone."""
+    fold_items: Positive = 200
+    """Held-out votes from which no siblings are trained."""
+    replies: Positive = 64
+    """Replies that candidate, champion and each sibling give to rated prompts, to see how the
+    candidate would change the talk."""
     rater_clusters: Positive = 20
     """How many people must have voted before all votes of one person count as one opinion; with
     fewer it is all votes on one conversation."""
-    liked_nll_rise: Annotated[float, Field(ge=0.0)] = 0.0
+    liked_nll_rise: Annotated[float, Field(ge=0.0)] = 0.05
     """How much less likely held-out liked replies may become, in nats a token."""
     auc_margin: Share = 0.02
     """How much worse (0 to 1) the candidate may tell likes from dislikes than the champion."""

@@ -12,6 +12,8 @@ from pydantic import Field
 
 from bot.config.gate import GateConfig
 from bot.config.sections import Count, Positive, Section, Share
+from bot.config.taste import TasteConfig
+from bot.config.tracking import TrackingConfig
 from bot.config.watch import WatchConfig
 from bot.config.weighing import WeighingConfig
 
@@ -38,6 +40,9 @@ class SftConfig(Section):
     1)."""
     kl: Annotated[float, Field(ge=0.0)] = 0.1
     """Weight of the pull towards the base model on those replies."""
+    most_drift: Share = 0.03
+    """How much harder the base's own replies may become for an adapter (0.03 = 3 %): one that
+    went further is weakened until it keeps to it; 0 leaves every adapter as it was trained."""
     patience: Positive = 1
     """Passes without a better validation loss after which a run stops."""
     stop_items: Positive = 16
@@ -109,10 +114,12 @@ class LearningConfig(Section):
     ever."""
     min_examples: Positive = 4
     """Fewest liked replies a run starts with, those kept for judging not counted."""
-    objective: Literal["auto", "sft", "kto", "dpo"] = "auto"
-    """What a run learns from: "sft" liked replies; "kto" liked and disliked ones; "dpo" a liked
-    and a disliked one to the same prompt; "auto" sft, and from learning.preference.min_rated
-    replies kto, with dpo where it can."""
+    objective: Literal["auto", "taste", "sft", "kto", "dpo"] = "auto"
+    """What a run learns from: "taste" liked replies, and replies of the base chosen by a head
+    that has learned the votes; "sft" liked replies alone; "kto" liked and disliked ones;
+    "dpo" a liked and a disliked one to the same prompt. "auto" is taste where likes can be told
+    from dislikes, otherwise sft, and from learning.preference.min_rated replies kto, with dpo
+    where it can."""
     seed: int = 0
     """The seed of a run: the same frozen votes, settings and seed make the same adapter."""
     keep_versions: Positive = 8
@@ -120,7 +127,9 @@ class LearningConfig(Section):
     never."""
     votes: WeighingConfig = WeighingConfig()
     sft: SftConfig = SftConfig()
+    taste: TasteConfig = TasteConfig()
     preference: PreferenceConfig = PreferenceConfig()
     gate: GateConfig = GateConfig()
     watch: WatchConfig = WatchConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    tracking: TrackingConfig = TrackingConfig()

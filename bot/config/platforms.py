@@ -63,6 +63,9 @@ class SlackConfig(Section):
     agent_view: bool = False
     """Whether Slack shows the bot as an agent, where each direct question opens a thread; `rapport
     slack-manifest` then describes such an app."""
+    stream: bool = False
+    """Whether answers in threads grow by Slack's own streaming instead of by edits; where Slack
+    does not allow it, by edits all the same."""
     feedback_buttons: bool = True
     """Whether replies carry 👍 and 👎 buttons; reactions work either way."""
     receipt: bool = False

@@ -5,9 +5,10 @@ Only keys and what people read about them.
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from bot.config.sections import Count, Positive, Section
 from bot.types import Sampling
@@ -110,10 +111,17 @@ class ModerationConfig(Section):
     None, as "package.module:function". With it replies are shown when they are whole."""
 
 
+def _inside(file: str) -> str:
+    path = PurePath(file)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise ValueError("the log lies in the data folder: give a name such as rapport.log")
+    return file
+
+
 class LogConfig(Section):
     """What is written about the bot's own doings."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least important thing that is logged: debug, info, warning or error."""
-    file: str = "rapport.log"
+    file: Annotated[str, AfterValidator(_inside)] = "rapport.log"
     """The log file, inside the data folder."""

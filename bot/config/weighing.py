@@ -1,7 +1,8 @@
 """The keys of ``[learning.votes]``: how votes are weighed, and which likes an operator looks at.
 
 Only keys and what people read about them. The rules themselves, one function each, are
-`learning.votes.weights`, `learning.votes.trust` and `learning.votes.novelty`.
+`learning.votes.weights`, `learning.votes.trust`, `learning.votes.novelty` and
+`learning.votes.hints`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,36 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bot.config.sections import Count, Positive, Section
+from bot.config.sections import Count, Positive, Section, Share
 
 Weight = Annotated[float, Field(gt=0.0, le=1.0)]
+Hint = Annotated[float, Field(ge=0.0, le=0.25)]
+
+
+class ImplicitConfig(Section):
+    """What people do without voting, as weak labels of replies that nobody voted on.
+
+    They teach, within narrow bounds, and never judge.
+    """
+
+    enabled: bool = False
+    """Whether hints count at all."""
+    thanks: Hint = 0.1
+    """What it weighs, as a share of a like, that the person says thanks next; 0 switches it
+    off."""
+    wrong: Hint = 0.2
+    """What it weighs, as a share of a dislike, that the person says next that it is wrong."""
+    asked_again: Hint = 0.1
+    """What it weighs, as a share of a dislike, that the person asks nearly the same again."""
+    edited: Hint = 0.05
+    """What it weighs, as a share of a dislike, that the question was edited after the reply."""
+    within_seconds: Positive = 120
+    """How soon after the reply the person's next message has to come."""
+    most: Share = 0.5
+    """The weight of all hints together, as a share of the weight of all votes, at most."""
+    phrases: str = ""
+    """A file with words of thanks and of contradiction in your languages; empty takes the
+    built-in one (English and Chinese)."""
 
 
 class WeighingConfig(Section):
@@ -49,3 +77,4 @@ class WeighingConfig(Section):
     novelty: bool = True
     """Whether a liked reply waits for /learn review that one person alone likes, and that holds an
     address, a link, a mention or a long number which nobody else has said."""
+    implicit: ImplicitConfig = ImplicitConfig()

@@ -81,6 +81,9 @@ class ModelInfo:
     dtype: str
     end_ids: tuple[int, ...]
     """Ids that end a reply."""
+    turn_ids: tuple[int, ...] = ()
+    """Ids that open a turn: a reply ends before one, cut as by the length limit for whoever learns
+    from it, because nobody was to speak but the model."""
     warnings: tuple[str, ...] = ()
     """What the operator should know, such as a template that breaks prefix reuse."""
 

@@ -39,6 +39,7 @@ class Batch:
         chunk: int,
         context: int,
         ends: Sequence[int],
+        turns: Sequence[int],
     ) -> None:
         self.size = size
         self.rows: list[Row] = []
@@ -50,6 +51,7 @@ class Batch:
         self._chunk = chunk
         self._context = context
         self._ends = frozenset(ends)
+        self._turns = frozenset(turns)
         self._device = next(model.parameters()).device
         self._entries, self._vocabulary = vocabulary_sizes(model)
         self._cache = PackedCache(model.config.num_hidden_layers, size, context + chunk)
@@ -192,6 +194,8 @@ class Batch:
             if token < 0:
                 row.spoiled = True
                 row.end("error", error="the model's output was not a finite number")
+            elif token in self._turns:
+                row.end("stop")
             else:
                 row.add(token, token in self._ends)
 

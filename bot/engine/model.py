@@ -240,6 +240,7 @@ def _describe(
         device=str(parameter.device),
         dtype=str(parameter.dtype).removeprefix("torch."),
         end_ids=ends,
+        turn_ids=tuple(sorted(template.turn_marks(ends))),
         warnings=tuple(warnings),
     )
 

@@ -13,7 +13,7 @@ changes shared state on every call and fails when two threads meet there.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -96,6 +96,20 @@ class ChatTemplate:
         ids = self.encode(after) if after else []
         special = set(self.tokenizer.all_special_ids)
         return ids[0] if ids and ids[0] in special else None
+
+    def turn_marks(self, ends: Collection[int]) -> frozenset[int]:
+        """Ids of the marks that open a person's, the system's or the model's own next turn.
+
+        Args:
+            ends: marks that only close what is before them.
+        """
+        turns = [Turn("system", "first-words"), Turn("user", "second-words"),
+                 Turn("assistant", "third-words"), Turn("user", "fourth-words")]
+        known = {self.tokenizer.convert_tokens_to_ids(mark) for mark in marks(self.tokenizer)}
+        known -= {self.tokenizer.bos_token_id, *ends}
+        between = re.split("|".join(turn.content for turn in turns), self.render(turns))[:-1]
+        opened = ([one for one in self.encode(text) if one in known] for text in between)
+        return frozenset(ids[0] for ids in opened if ids)
 
     def identity(self) -> str:
         """Vocabulary and template as text: equal means that equal turns give equal ids."""

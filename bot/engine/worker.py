@@ -61,6 +61,7 @@ class Worker:
             chunk=config.prefill_chunk,
             context=loaded.info.context,
             ends=loaded.info.end_ids,
+            turns=loaded.info.turn_ids,
         )
         self._background = Background(resident, share)
         self._replies = self._reply_tokens = self._prompt_tokens = self._reused = 0

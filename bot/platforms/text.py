@@ -19,10 +19,12 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)", re.MULTILINE)
 _WHOLE = re.compile(r"https?://\S+|<[@#a:/t][^<>\s]{0,80}>|\[[^\]\n]{0,200}\]\(\S{1,500}\)")
 EARLIEST = 0.5
 """A cut at a better place is not worth a piece shorter than this share of the limit."""
+_ENDINGS = (("\n\n", 0.6), ("\n", 0.8), (" ", 0.95))
+"""What ends a message that can only grow, and from which share of the limit on."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Fence:
+class Fence:
     """A code fence that is open: its mark and its language."""
 
     mark: str
@@ -37,41 +39,56 @@ def pieces(text: str, limit: int) -> list[str]:
     """
     assert limit >= 64
     result: list[str] = []
-    fence: _Fence | None = None
+    fence: Fence | None = None
     rest = text.rstrip()
     while rest.strip():
         opening = f"{fence.mark}{fence.language}\n" if fence else ""
         room = limit - len(opening)
         if len(rest) <= room:
-            result.append(opening + _closed(rest, _open_after(rest, fence), room))
+            result.append(opening + _closed(rest, open_after(rest, fence), room))
             break
         head, tail = _cut(rest, fence, room)
-        after = _open_after(head, fence)
+        after = open_after(head, fence)
         result.append(opening + (f"{head}\n{after.mark}" if after else head))
         rest, fence = tail, after
     return result
 
 
-def _closed(text: str, fence: _Fence | None, room: int) -> str:
+def ending(text: str, told: int, limit: int) -> int | None:
+    """Where a message ends that can only grow, and shows `told` characters of `text` already.
+
+    None as long as everything may stand in it. Little room is left to choose in, so a
+    paragraph ends it early, a line later and a word at last.
+    """
+    for mark, share in _ENDINGS:
+        place = text.find(mark, max(told, int(limit * share)), limit)
+        while place >= 0 and _inside(text, place) is not None:
+            place = text.find(mark, place + 1, limit)
+        if place >= 0:
+            return place
+    return limit if len(text) > limit else None
+
+
+def _closed(text: str, fence: Fence | None, room: int) -> str:
     """The end of the text, with a fence that the writer left open closed if there is room."""
     if fence is None or len(text) + len(fence.mark) + 1 > room:
         return text
     return f"{text}\n{fence.mark}"
 
 
-def _open_after(text: str, fence: _Fence | None) -> _Fence | None:
+def open_after(text: str, fence: Fence | None = None) -> Fence | None:
     """The fence that is open at the end of `text`, which begins inside `fence`."""
     for found in _FENCE.finditer(text):
         mark = found[1]
         if fence is None:
-            fence = _Fence(mark, found[2])
+            fence = Fence(mark, found[2])
         elif mark[0] == fence.mark[0] and len(mark) >= len(fence.mark):
             # With a language it would not close one in CommonMark; on the platforms it does.
             fence = None
     return fence
 
 
-def _cut(text: str, fence: _Fence | None, room: int) -> tuple[str, str]:
+def _cut(text: str, fence: Fence | None, room: int) -> tuple[str, str]:
     """The longest good beginning of `text` that fits with the fence it may leave open."""
     longest = max((len(found[1]) for found in _FENCE.finditer(text[:room])), default=0)
     longest = max(longest, len(fence.mark) if fence else 0)
@@ -79,7 +96,7 @@ def _cut(text: str, fence: _Fence | None, room: int) -> tuple[str, str]:
     head = text[: _place(text, room)]
     tail = text[len(head) :]
     # In code the indentation of the next line is part of it; in prose it is not.
-    inside = _open_after(head, fence) is not None
+    inside = open_after(head, fence) is not None
     return head.rstrip(), tail.removeprefix("\n") if inside else tail.lstrip()
 
 

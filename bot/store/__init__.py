@@ -8,7 +8,10 @@ from bot.store.consent import Consent
 from bot.store.store import Store
 from bot.store.values import (
     Decision,
+    Ending,
     Event,
+    FollowUp,
+    Judgement,
     Moment,
     Posted,
     Review,
@@ -20,6 +23,6 @@ from bot.store.values import (
 )
 
 __all__ = [
-    "Consent", "Decision", "Event", "Moment", "Posted", "Review", "Run", "Said",
-    "Store", "StoredTurn", "Traces", "WaitingMessage",
+    "Consent", "Decision", "Ending", "Event", "FollowUp", "Judgement", "Moment", "Posted", "Review",
+    "Run", "Said", "Store", "StoredTurn", "Traces", "WaitingMessage",
 ]

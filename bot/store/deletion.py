@@ -22,6 +22,7 @@ from bot.store.schema import (
     exchange_authors,
     exchange_platform_ids,
     exchanges,
+    judgements,
     messages,
     reviews,
     votes,
@@ -128,6 +129,11 @@ def unsign(connection: Connection, platform: str, person: str) -> None:
     """Take somebody's name off the decisions they made about replies; these go on to hold."""
     made = reviews.c.by == f"{platform}/{person}"
     connection.execute(update(reviews).where(made).values(by=""))
+
+
+def remove_judgements(connection: Connection, platform: str, person: str) -> None:
+    """What somebody said of two versions' replies."""
+    connection.execute(delete(judgements).where(judgements.c.judge == f"{platform}/{person}"))
 
 
 def _drop(connection: Connection, column: Column[Any], ids: Sequence[int]) -> None:

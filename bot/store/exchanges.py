@@ -143,18 +143,17 @@ class Exchanges(Access):
 
         return await self._read(read)
 
-    async def moments(self, upto: int) -> list[Moment]:
-        """When and where every exchange up to an id took place, by id."""
+    async def moments(self) -> list[Moment]:
+        """When and where every exchange took place, and who asked, by id."""
         rows = await self._rows(
             select(
-                exchanges.c.id, exchanges.c.time,
+                exchanges.c.id, exchanges.c.time, exchanges.c.asker,
                 channels.c.platform, channels.c.guild, channels.c.channel,
             )
             .join(channels, channels.c.id == exchanges.c.channel_id)
-            .where(exchanges.c.id <= upto)
             .order_by(exchanges.c.id)
         )  # fmt: skip
-        return [Moment(row.id, channel_key(row), row.time) for row in rows]
+        return [Moment(row.id, channel_key(row), row.time, row.asker) for row in rows]
 
     async def count_exchanges(self) -> int:
         """How many there are."""

@@ -31,10 +31,19 @@ from bot.store.access import Access
 from bot.store.consent import Consent
 from bot.store.conversations import channel_key
 from bot.store.database import sweep
-from bot.store.deletion import expired, found, remove, remove_votes, traces, unsign
+from bot.store.deletion import (
+    expired,
+    found,
+    remove,
+    remove_judgements,
+    remove_votes,
+    traces,
+    unsign,
+)
 from bot.store.schema import (
     channels,
     exchanges,
+    judgements,
     messages,
     people,
     reviews,
@@ -114,7 +123,7 @@ class People(Access):
         )
 
     async def forget(self, platform: str, person: str, time: datetime) -> Traces:
-        """Delete a person's messages, votes, and every exchange with words of theirs.
+        """Delete a person's messages, votes, judgements, and every exchange with words of theirs.
 
         What is kept is that they do not consent. The exchanges are in `unfinished` until
         `finished` is called; `sweep` then leaves nothing of them in the files.
@@ -125,6 +134,7 @@ class People(Access):
             gone = traces(connection, said, held, len(given))
             remove(connection, said, held)
             remove_votes(connection, person, given)
+            remove_judgements(connection, platform, person)
             unsign(connection, platform, person)
             _put(connection, platform, person, consent="refused", changed=time)
             _note(connection, held)
@@ -243,6 +253,12 @@ def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
         connection,
         select(reviews).where(reviews.c.by == f"{platform}/{person}").order_by(reviews.c.id),
     )
+    judged = _rows(
+        connection,
+        select(judgements)
+        .where(judgements.c.judge == f"{platform}/{person}")
+        .order_by(judgements.c.id),
+    )
     decided = connection.execute(select(people).where(_is(platform, person))).first()
     return {
         "platform": platform,
@@ -270,6 +286,11 @@ def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
         "reviews": [
             {"exchange": row.exchange_id, "time": _iso(row.time), "decision": row.decision}
             for row in reviewed
+        ],
+        "judgements": [
+            {"time": _iso(row.time), "versions": [row.one, row.other], "prompt": row.prompt,
+             "question": row.question, "value": row.value}
+            for row in judged
         ],
     }  # fmt: skip
 

@@ -100,11 +100,11 @@ class Runs(Access):
         if values:
             await self._write(write)
 
-    async def curve(self, run_id: int) -> list[tuple[int, str, float]]:
-        """The (step, name, value) points of a run, by step, then name."""
+    async def curve(self, run_id: int, since: int = 0) -> list[tuple[int, str, float]]:
+        """The (step, name, value) points of a run from a step on, by step, then name."""
         rows = await self._rows(
             select(curve_points)
-            .where(curve_points.c.run_id == run_id)
+            .where(curve_points.c.run_id == run_id, curve_points.c.step >= since)
             .order_by(curve_points.c.step, curve_points.c.name)
         )
         return [(row.step, row.name, math.nan if row.value is None else row.value) for row in rows]

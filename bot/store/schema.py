@@ -207,6 +207,28 @@ reviews = Table(
     sqlite_autoincrement=True,
 )
 
+# What people said of two versions' replies to one prompt, without knowing which was whose.
+judgements = Table(
+    "judgements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("one", Text, nullable=False),
+    Column("other", Text, nullable=False),
+    # The platform and the person.
+    Column("judge", Text, nullable=False),
+    # A digest: words of people are not kept here.
+    Column("prompt", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("value", Integer, nullable=False),
+    Column("asked", Boolean, nullable=False),
+    Column("time", Moment, nullable=False),
+    Index(None, "one"),
+    Index(None, "other"),
+    Index(None, "judge"),
+    sqlite_autoincrement=True,
+)
+
 # What people decided about their words; `consent` is empty while they have not.
 people = Table(
     "people",

@@ -24,7 +24,9 @@ from bot.store.database import (
 )
 from bot.store.examples import Examples
 from bot.store.exchanges import Exchanges
+from bot.store.followups import FollowUps
 from bot.store.journal import Journal
+from bot.store.judgements import Judgements
 from bot.store.people import People
 from bot.store.rated import Rated
 from bot.store.reader import Reader
@@ -37,7 +39,8 @@ FILE = "rapport.db"
 
 
 class Store(
-    Conversations, Exchanges, Examples, Votes, Rated, Reviews, People, Runs, Adapters, Journal
+    Conversations, Exchanges, Examples, FollowUps, Votes, Rated, Reviews, Judgements, People,
+    Runs, Adapters, Journal,
 ):
     """Everything that Rapport remembers."""
 

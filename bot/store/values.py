@@ -48,11 +48,23 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When and where an exchange took place: what conversations are cut from."""
+    """When and where an exchange took place, and who asked: what parts are cut from."""
 
     exchange_id: int
     channel: ChannelKey
     time: datetime
+    asker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """What the one who asked did after a reply."""
+
+    exchange_id: int
+    question: str
+    """As it reads now, edits included."""
+    next: str
+    """What they said next in the channel, soon after the reply; empty where nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +80,41 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A reply as those see it who watch a version."""
+class Judgement:
+    """What a person said of two versions' replies to one prompt, in one respect."""
 
-    adapter: str
+    one: str
+    other: str
+    judge: str
+    """Who, as ``platform/person``."""
+    prompt: str
+    """Digest of the conversation that both replied to."""
+    seed: int
+    """What both replies were drawn with."""
+    question: str
+    """In which respect: ``relevance``, ``diversity``, ``fluency`` or ``interest``."""
+    value: int
+    """1 where the reply of `one` is better, -1 where that of `other` is, 0 where neither."""
+    asked: bool
+    """False where the two replies were the same, so that nobody had to be asked."""
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a reply ended."""
+
     finish: FinishReason
     text: str
     ids: tuple[int, ...]
+    """Only of one that the length limit cut; elsewhere they say nothing about its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A reply as those see it who ask how many are rated."""
+
+    adapter: str
     time: datetime
     rated: datetime | None
     """When the first of the votes that hold for it was given."""

@@ -1,7 +1,8 @@
 """Fixed prompts that every candidate answers before it may serve.
 
-The prompts lie in ``prompts/canaries.txt``; with fixed seeds, two adapters answer the same
-questions with the same luck. This module asks and listens: it judges nothing and knows
+The prompts lie in ``prompts/canaries.txt``, and beside it in other languages; with fixed seeds,
+two adapters answer the same questions with the same luck. Which language people write is for
+`learning.scripts` to say. This module asks and listens: it judges nothing and knows
 neither votes nor thresholds. It speaks through the engine's public face like any
 conversation, a few prompts at a time, so that people are not kept waiting.
 """
@@ -16,8 +17,10 @@ from bot.engine.base import Engine, Request
 from bot.errors import LearningError
 from bot.types import Sampling, Turn
 from learning.drawing import Drawn, draw
+from learning.scripts import Language, script_of, words_of
 
-CANARIES = Path(__file__).parent / "prompts" / "canaries.txt"
+PROMPTS = Path(__file__).parent / "prompts"
+CANARIES = PROMPTS / "canaries.txt"
 
 AT_ONCE = 8
 """Prompts of one adapter answered at a time."""
@@ -34,10 +37,25 @@ class CanaryReply:
     ended: bool
     """By itself, rather than at the limit of tokens."""
 
+    @property
+    def units(self) -> Sequence[int | str]:
+        """What runs and repetitions are counted in, for all replies to one prompt alike.
 
-def read_canaries(path: Path = CANARIES) -> tuple[str, ...]:
-    """The fixed prompts, one a line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+        Tokens; but characters where the prompt's script has no spaces. A model that hardly
+        knows it spells each with several tokens, which would make anything said look repeated.
+        """
+        spaced = script_of(self.prompt) not in ("chinese", "unspaced")
+        return self.ids if spaced else words_of(self.text)
+
+
+def prompts_file(name: str, language: Language) -> Path:
+    """Where fixed prompts lie in a language."""
+    return PROMPTS / (f"{name}.txt" if language == "en" else f"{name}.{language}.txt")
+
+
+def read_canaries(language: Language = "en") -> tuple[str, ...]:
+    """The fixed prompts in a language, one a line."""
+    lines = prompts_file("canaries", language).read_text(encoding="utf-8").splitlines()
     return tuple(line.strip() for line in lines if line.strip())
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from bot.config import GateConfig
 from learning.gate.canaries import CanaryReply
-from learning.metrics import auc, difference_bound, distinct_n, mean, repeated_n, spent_error
+from learning.metrics import Bound, auc, difference_bound, distinct_n, mean, repeated_n, spent_error
 from learning.types import Check, Outcome
 
 
@@ -37,6 +37,8 @@ class Voted:
     candidate: float
     champion: float
     base: float
+    likeness: float = 0.0
+    """How far it lies towards the candidate's way of talking (`learning.gate.likeness`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +76,16 @@ def votes_checks(
     voted: Sequence[Voted], config: GateConfig, gates_before: int
 ) -> tuple[Check, ...]:
     """What the held-out votes say: towards the liked, and no liked reply given up."""
-    alpha = spent_error(config.alpha, gates_before)
-    bound = difference_bound(
-        [one.candidate - one.champion for one in voted],
-        [one.liked for one in voted],
-        [one.cluster for one in voted],
-        alpha,
+    # Two looks at the same votes: either may convince, so each has half of the error.
+    alpha = spent_error(config.alpha, gates_before) / 2
+    liked_ones, clusters = [one.liked for one in voted], [one.cluster for one in voted]
+    alike, moved = (
+        difference_bound(values, liked_ones, clusters, alpha)
+        for values in (
+            [one.likeness for one in voted], [one.candidate - one.champion for one in voted]
+        )
     )
-    learned = bound.lower > 0
+    learned = max(alike.lower, moved.lower) > 0
     ours, theirs = vote_aucs(voted)
     liked = [one for one in voted if one.liked]
     pairs = len(liked) * (len(voted) - len(liked))
@@ -89,13 +93,14 @@ def votes_checks(
     lowest = theirs - max(config.auc_margin, 1 / pairs if pairs else 0.0) - 1e-9
     nll, before = -mean([one.candidate for one in liked]), -mean([one.champion for one in liked])
     highest = before + config.liked_nll_rise
-    moved = f"{bound.difference:+.3f} nats a token towards what people liked"
-    surely = f"at least {bound.lower:+.3f}" if math.isfinite(bound.lower) else "no certainty at all"
     return (
         Check(
-            "learned", learned, bound.lower, 0.0,
-            f"It moved {moved} on replies it never saw, {surely} at the {1 - alpha:.1%} "
-            f"confidence that gate {gates_before + 1} asks for"
+            "learned", learned, max(alike.lower, moved.lower), 0.0,
+            f"Of {len(voted)} rated replies it never saw, the liked ones are "
+            f"{alike.difference:+.2f} spreads nearer to how it talks than the disliked ones "
+            f"({_surely(alike, 2)}), and became {moved.difference:+.3f} nats a token likelier "
+            f"({_surely(moved, 3)}), at the {1 - alpha:.1%} confidence that gate "
+            f"{gates_before + 1} asks of either"
             f"{'.' if learned else ': not enough to rule out luck.'}",
         ),
         Check(
@@ -109,6 +114,12 @@ def votes_checks(
             f"{theirs:.0%}; at least {lowest:.0%} is needed.",
         ),
     )  # fmt: skip
+
+
+def _surely(bound: Bound, digits: int) -> str:
+    if not math.isfinite(bound.lower):
+        return "no certainty at all"
+    return f"at least {bound.lower:+.{digits}f}"
 
 
 def _ceiling(rise: float) -> str:
@@ -163,8 +174,8 @@ def canary_checks(
     mine, his = _equally_long(ours, theirs)
     variety, usual = distinct_n(mine, 2), distinct_n(his, 2)
     floor = config.distinct_floor * usual
-    loops = repeated_n([one.ids for one in ours])
-    their_loops = repeated_n([one.ids for one in theirs])
+    loops = repeated_n([one.units for one in ours])
+    their_loops = repeated_n([one.units for one in theirs])
     # A champion that never repeats itself leaves no ratio to compare with.
     ceiling = max(config.repetition_ceiling * their_loops, their_loops + config.repetition_slack)
     length = mean([float(len(one.ids)) for one in ours])
@@ -199,9 +210,9 @@ def canary_checks(
 
 def _equally_long(
     ours: Sequence[CanaryReply], theirs: Sequence[CanaryReply]
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    cuts = [min(len(mine.ids), len(his.ids)) for mine, his in zip(ours, theirs, strict=True)]
+) -> tuple[list[Sequence[int | str]], list[Sequence[int | str]]]:
+    cuts = [min(len(mine.units), len(his.units)) for mine, his in zip(ours, theirs, strict=True)]
     return (
-        [one.ids[:cut] for one, cut in zip(ours, cuts, strict=True)],
-        [one.ids[:cut] for one, cut in zip(theirs, cuts, strict=True)],
+        [one.units[:cut] for one, cut in zip(ours, cuts, strict=True)],
+        [one.units[:cut] for one, cut in zip(theirs, cuts, strict=True)],
     )

@@ -9,12 +9,11 @@ training, files or who is told; it changes nothing.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from bot.config import GateConfig
-from bot.engine.base import Engine, Score, ScoreItem, Template
-from bot.types import BASE, Sampling
+from bot.engine.base import Engine, Template
+from bot.types import Sampling
 from learning.gate.canaries import CanaryReply, answer, read_canaries
 from learning.gate.checks import (
     Anchored,
@@ -27,8 +26,10 @@ from learning.gate.checks import (
 )
 from learning.gate.conduct import conduct_checks, read_conduct
 from learning.gate.reported import compare
+from learning.gate.scores import Talk, anchored_to, readable, spoken, voted_on
 from learning.metrics import distinct_n, mean, perplexity
-from learning.types import BaseReply, Example, Snapshot, Verdict
+from learning.scripts import language_of
+from learning.types import Snapshot, Verdict
 
 SAMPLES = 5
 
@@ -44,6 +45,7 @@ async def judge(
     persona: str,
     seed: int,
     forbidden: Callable[[str], str | None] = lambda _: None,
+    besides: Sequence[Voted] = (),
 ) -> Verdict:
     """Decide whether `candidate` may serve instead of `champion`; both are loaded.
 
@@ -55,12 +57,24 @@ async def judge(
         persona: the system prompt of the canaries; empty for none.
         seed: of the canaries.
         forbidden: names the moderation rule that a text breaks.
+        besides: votes that siblings of the candidate were trained without, under them.
     """
-    examples = [one for one in snapshot.of("holdout") if _fits(one, engine)]
-    anchors = [one for one in snapshot.anchors if _fits(one, engine)]
-    clusters = _clusters(examples, config.rater_clusters)
-    voted, anchored = await _scores(engine, examples, clusters, anchors, candidate, champion)
-    prompts = {"general": read_canaries()[: config.canaries], **read_conduct()}
+    examples = [one for one in snapshot.of("holdout") if readable(one, engine)]
+    talk = Talk(
+        *[
+            await spoken(engine, snapshot, name, sampling, seed, config.replies)
+            for name in (candidate, champion)
+        ]
+    )
+    voted = (
+        *await voted_on(
+            engine, snapshot, examples, candidate, champion, talk, config.rater_clusters
+        ),
+        *besides,
+    )
+    anchored = await anchored_to(engine, snapshot.anchors, candidate, champion)
+    language = language_of(one.script for one in snapshot.examples)
+    prompts = {"general": read_canaries(language)[: config.canaries], **read_conduct(language)}
     our_replies, their_replies = await asyncio.gather(
         *(
             _answers(engine, name, prompts, persona=persona, sampling=sampling, seed=seed)
@@ -79,7 +93,8 @@ async def judge(
     outcome, sentence = conclude(voted, checks, config)
     pairs = zip(theirs, ours, strict=True)
     samples = tuple((his.prompt, his.text, mine.text) for his, mine in pairs)[:SAMPLES]
-    metrics = _metrics(voted, anchored, ours, theirs) | await compare(
+    metrics = _metrics(voted, anchored, ours, theirs) | {"holdout_items": float(len(examples))}
+    metrics |= await compare(
         engine, examples, candidate, champion, sampling, seed, config.reported_prompts
     )
     return Verdict(outcome, candidate, champion, sentence, checks, metrics, samples)
@@ -103,60 +118,6 @@ def _texts(template: Template, snapshot: Snapshot) -> set[str]:
     return {template.decode(ids) for one in shown for ids in (one.prompt_ids, one.reply_ids)}
 
 
-def _fits(one: Example | BaseReply, engine: Engine) -> bool:
-    # A vote may be older than a smaller engine.context.
-    length = len(one.prompt_ids) + len(one.reply_ids)
-    return bool(one.reply_ids) and length <= engine.info.context
-
-
-async def _scores(
-    engine: Engine, examples: Sequence[Example], clusters: Sequence[str],
-    anchors: Sequence[BaseReply], candidate: str, champion: str,
-) -> tuple[list[Voted], Anchored | None]:
-    """Candidate, champion and base over hold-out and anchors, in one call."""
-    names = list(dict.fromkeys((candidate, champion, BASE)))
-    measured: list[Example | BaseReply] = [*examples, *anchors]
-    items = [ScoreItem(one.prompt_ids, one.reply_ids, name) for one in measured for name in names]
-    found = await engine.score(items) if items else []
-    width = len(names)
-    by_item = [
-        dict(zip(names, found[i : i + width], strict=True)) for i in range(0, len(found), width)
-    ]
-    voted = [
-        Voted(
-            example.liked, cluster, _average(scores[candidate]), _average(scores[champion]),
-            _average(scores[BASE]),
-        )
-        for example, cluster, scores in zip(examples, clusters, by_item, strict=False)
-    ]  # fmt: skip
-    rest = by_item[len(examples) :]
-    if not rest:
-        return voted, None
-    sizes = [len(scores[BASE].log_probs) for scores in rest]
-
-    def a_token(values: Sequence[float]) -> float:
-        return math.fsum(values) / sum(sizes)
-
-    return voted, Anchored(
-        nll=a_token([-math.fsum(scores[candidate].log_probs) for scores in rest]),
-        base_nll=a_token([-math.fsum(scores[BASE].log_probs) for scores in rest]),
-        kl=a_token([s[candidate].kl_to_base * n for s, n in zip(rest, sizes, strict=True)]),
-        champion_kl=a_token([s[champion].kl_to_base * n for s, n in zip(rest, sizes, strict=True)]),
-    )
-
-
-def _average(score: Score) -> float:
-    return math.fsum(score.log_probs) / len(score.log_probs)
-
-
-def _clusters(examples: Sequence[Example], many: int) -> list[str]:
-    """What counts as one opinion: a conversation, or from so `many` raters on a rater."""
-    raters = {one.raters[0] for one in examples if one.raters}
-    if len(raters) < many:
-        return [one.conversation for one in examples]
-    return [one.raters[0] if one.raters else one.conversation for one in examples]
-
-
 def _metrics(
     voted: Sequence[Voted],
     anchored: Anchored | None,
@@ -168,8 +129,8 @@ def _metrics(
     disliked = [one for one in voted if not one.liked]
     candidate_auc, champion_auc = vote_aucs(voted)
     found = {
-        "holdout_items": float(len(voted)),
-        "holdout_liked": float(len(liked)),
+        "judged_items": float(len(voted)),
+        "judged_liked": float(len(liked)),
         "shift_liked": mean([one.candidate - one.champion for one in liked]),
         "shift_disliked": mean([one.candidate - one.champion for one in disliked]),
         "liked_perplexity": perplexity([one.candidate for one in liked]),
@@ -178,8 +139,8 @@ def _metrics(
         "champion_auc": champion_auc,
         "canary_tokens": mean([float(len(one.ids)) for one in ours]),
         "champion_canary_tokens": mean([float(len(one.ids)) for one in theirs]),
-        "canary_distinct_2": distinct_n([one.ids for one in ours], 2),
-        "champion_canary_distinct_2": distinct_n([one.ids for one in theirs], 2),
+        "canary_distinct_2": distinct_n([one.units for one in ours], 2),
+        "champion_canary_distinct_2": distinct_n([one.units for one in theirs], 2),
     }
     if anchored is not None:
         found |= {

@@ -16,6 +16,7 @@ from bot.types import BASE, Sampling
 from learning.drawing import Drawn, draw
 from learning.metrics import distinct_n, perplexity
 from learning.overlap import overlap
+from learning.scripts import script_of, words_of
 from learning.types import Example
 
 AT_ONCE = 8
@@ -42,9 +43,9 @@ async def compare(
 
     Returns:
         ``sampled_replies`` (how many prompts both answered), ``sampled_distinct_1`` and ``_2``
-        of token ids, ``sampled_perplexity`` (how unusual the base finds the replies), and
-        ``bleu``, ``chrf`` and ``rouge_l`` where their libraries are installed. Empty without
-        liked replies.
+        of token ids (of characters in scripts without spaces), ``sampled_perplexity`` (how
+        unusual the base finds the replies), and ``bleu``, ``chrf`` and ``rouge_l`` where their
+        libraries are installed. Empty without liked replies.
     """
     liked: dict[Prompt, list[str]] = {}
     for one in examples:
@@ -80,7 +81,9 @@ async def _figures(
     references: Sequence[Sequence[str]],
 ) -> dict[str, float]:
     ends = frozenset(engine.info.end_ids)
-    said = [[one for one in reply.ids if one not in ends] for reply in replies]
+    said = [
+        _units(reply, expected, ends) for reply, expected in zip(replies, references, strict=True)
+    ]
     items = [
         ScoreItem(prompt, reply.ids, BASE)
         for prompt, reply in zip(prompts, replies, strict=True) if reply.ids
@@ -95,3 +98,10 @@ async def _figures(
         "sampled_distinct_2": distinct_n(said, 2),
         "sampled_perplexity": perplexity([one for score in scores for one in score.log_probs]),
     }
+
+
+def _units(reply: Drawn, expected: Sequence[str], ends: frozenset[int]) -> Sequence[int | str]:
+    """Tokens; characters where what people liked is in a script without spaces."""
+    if script_of(" ".join(expected)) in ("chinese", "unspaced"):
+        return words_of(reply.text)
+    return [one for one in reply.ids if one not in ends]

@@ -8,7 +8,7 @@ figure in it is typed by hand.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,29 @@ from learning.pretraining.evaluate import (
 
 SEED = 2026
 HELD_OUT_REPLIES = 200
+
+DATA = """## Data
+
+* Self-dialogue corpus (Fainberg et al. 2018): casual two-sided small talk. BSD-3-Clause.
+* Synthetic-Persona-Chat (Jandaghi et al. 2023): persona small talk, of which `test` is for
+  evaluation only. CC BY 4.0.
+* Everyday dialogues (`learning/pretraining/everyday`), written for Rapport: greetings, itself,
+  feelings, plans, home, culture, questions, and chats of a few turns, many of them with choices
+  and slots. Dialogues in which somebody says one of the thirty openers below are left out.
+  Apache-2.0.
+
+Licence texts and attribution are in `NOTICE`.
+
+Two per cent of the dialogues, by a hash of their words, are for validation and two for test."""
+
+LIMITS = """## What it cannot do
+
+It has no knowledge worth the name: names, numbers, titles and facts in its replies are
+often wrong. It cannot reason, count, follow instructions beyond the manner of its system
+prompt, write code, or speak anything but English. It loses the thread after a few turns,
+contradicts itself, and may claim to have seen films or have a family, as the people in its
+training data did. The corpora were only lightly filtered, so a rude or odd reply is
+possible. Use it to see how Rapport works, and choose a larger model to talk with."""
 
 
 def write_card(folder: Path, data: Path) -> Path:
@@ -61,17 +84,14 @@ def _card(
     training: dict[str, Any], scores: dict[str, ReplyScores], replies: list[Sampled],
     ended: float, size: float, parameters: int,
 ) -> str:
-    settings = training["settings"]
-    losses = "\n".join(
-        f"| {source} | {row['loss']:.3f} | {row['perplexity']:.1f} | {row['tokens']} |"
-        for source, row in training["held_out"].items()
+    parts = (
+        _about(training["settings"], size, parameters), _recipe(training), DATA,
+        _losses(training["held_out"]), _compared(scores), _openers(replies, ended), LIMITS,
     )
-    compared = "\n".join(
-        f"| {source} | {s.dialogues} | {s.bleu} | {s.rouge_l} | {s.distinct_1} | "
-        f"{s.distinct_2} | {s.mean_words} |"
-        for source, s in scores.items()
-    )
-    answers = "\n".join(f"| {_cell(r.prompt)} | {_cell(r.reply)} |" for r in replies)
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(settings: Mapping[str, Any], size: float, parameters: int) -> str:
     return f"""# rapport-tiny
 
 The chat model that ships with Rapport, so that the whole loop (talk, vote, train, judge,
@@ -82,9 +102,12 @@ English dialogues and knows nothing else.
   {settings["hidden"]}, {settings["heads"]} heads, {settings["vocabulary"]} tokens of byte-level
   BPE, tied embeddings; {size:.1f} MB in bf16 safetensors.
 * Context of {settings["context"]} tokens. Chat template with system, user and assistant,
-  prefix-stable, with generation marks.
+  prefix-stable, with generation marks."""
 
-## Recipe
+
+def _recipe(training: Mapping[str, Any]) -> str:
+    settings = training["settings"]
+    return f"""## Recipe
 
 `rapport pretrain --data DIR --out DIR --minutes {settings["minutes"]:g}{_start(settings)}`:
 {training["steps"]} steps, {training["tokens"] / 1e6:.1f} M tokens in {training["minutes"]}
@@ -101,40 +124,42 @@ Half of the dialogues have a system prompt, a tenth has example exchanges in it.
 {training.get("notes", "")}
 
 Temperature 0.8 and top-p 0.95 suit it. For LoRA it wants a learning rate of 1e-3, more than
-larger models.
+larger models."""
 
-## Data
 
-* Self-dialogue corpus (Fainberg et al. 2018): casual two-sided small talk. BSD-3-Clause.
-* Synthetic-Persona-Chat (Jandaghi et al. 2023): persona small talk, of which `test` is for
-  evaluation only. CC BY 4.0.
-* Everyday dialogues (`learning/pretraining/everyday`), written for Rapport: greetings, itself,
-  feelings, plans, home, culture, questions, and chats of a few turns, many of them with choices
-  and slots. Dialogues in which somebody says one of the thirty openers below are left out.
-  Apache-2.0.
-
-Licence texts and attribution are in `NOTICE`.
-
-Two per cent of the dialogues, by a hash of their words, are for validation and two for test.
-
-## Held-out loss
+def _losses(held_out: Mapping[str, Any]) -> str:
+    losses = "\n".join(
+        f"| {source} | {row['loss']:.3f} | {row['perplexity']:.1f} | {row['tokens']} |"
+        for source, row in held_out.items()
+    )
+    return f"""## Held-out loss
 
 Each dialogue alone, its first 1024 tokens, loss in nats a token.
 
 | source | loss | perplexity | tokens |
 |---|---|---|---|
-{losses}
+{losses}"""
 
-## Replies against people's, on held-out dialogues
+
+def _compared(scores: Mapping[str, ReplyScores]) -> str:
+    compared = "\n".join(
+        f"| {source} | {s.dialogues} | {s.bleu} | {s.rouge_l} | {s.distinct_1} | "
+        f"{s.distinct_2} | {s.mean_words} |"
+        for source, s in scores.items()
+    )
+    return f"""## Replies against people's, on held-out dialogues
 
 One sampled reply to the middle of each dialogue. BLEU and ROUGE-L compare with the one thing
 a person happened to say there, and say little about quality.
 
 | source | dialogues | BLEU | ROUGE-L | distinct-1 | distinct-2 | words a reply |
 |---|---|---|---|---|---|---|
-{compared}
+{compared}"""
 
-## Thirty openers
+
+def _openers(replies: Sequence[Sampled], ended: float) -> str:
+    answers = "\n".join(f"| {_cell(r.prompt)} | {_cell(r.reply)} |" for r in replies)
+    return f"""## Thirty openers
 
 Fixed before training; the first sampled reply to each, as it came (seed {SEED}, temperature
 0.8, top-p 0.95). {ended:.1%} of the replies to them over five seeds
@@ -142,17 +167,7 @@ end by themselves.
 
 | opener | reply |
 |---|---|
-{answers}
-
-## What it cannot do
-
-It has no knowledge worth the name: names, numbers, titles and facts in its replies are
-often wrong. It cannot reason, count, follow instructions beyond the manner of its system
-prompt, write code, or speak anything but English. It loses the thread after a few turns,
-contradicts itself, and may claim to have seen films or have a family, as the people in its
-training data did. The corpora were only lightly filtered, so a rude or odd reply is
-possible. Use it to see how Rapport works, and choose a larger model to talk with.
-"""
+{answers}"""
 
 
 def _start(settings: Mapping[str, Any]) -> str:

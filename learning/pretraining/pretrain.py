@@ -18,18 +18,20 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from bot.errors import ConfigError, DataError
+from bot.errors import DataError
 from learning.pretraining.corpus import SYSTEM_PROMPTS, Dialogue, Split, read_corpus
 from learning.pretraining.evaluate import openers
 from learning.pretraining.muon import Muon
 from learning.pretraining.packing import Batch, Stream, train_tokenizer
+from learning.tracking.tensorboard import TensorBoard
 
 CHECKPOINT = "checkpoint.pt"
 FIGURES = "training.json"
@@ -167,17 +169,22 @@ def pretrain(
     run = _Run(out, settings, len(tokenizer), clock)
     # The model is judged by what it answers to the openers: it is not to know them.
     stream = Stream(train, tokenizer.backend_tokenizer, settings.seed + run.step, openers())
-    writer = _tensorboard(out) if settings.tensorboard else None
+    curves = TensorBoard(out, "--tensorboard") if settings.tensorboard else None
+    if curves is not None:
+        curves.run("tensorboard", datetime.now(UTC), asdict(settings))
     saved = run.seconds
     while run.progress < 1:
         progress = run.advance(stream)
         report(progress)
-        if writer is not None:
-            writer.add_scalar("loss", progress.loss, progress.tokens)
+        if curves is not None:
+            speed = {"tokens_per_second": progress.tokens_per_second}
+            curves.point(progress.tokens, {"loss": progress.loss, **speed})
         if run.seconds - saved > settings.checkpoint_minutes * 60:
             saved = run.seconds
             run.checkpoint()
             write_model(run.model, tokenizer, out)
+    if curves is not None:
+        curves.close({})
     write_model(run.model, tokenizer, out)
     figures = {
         "settings": asdict(settings),
@@ -344,13 +351,3 @@ def write_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out
     model.config.dtype = torch.bfloat16
     model.config.save_pretrained(out)
     tokenizer.save_pretrained(out)
-
-
-def _tensorboard(out: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError(
-            "--tensorboard needs the package tensorboard: pip install 'rapport-bot[tensorboard]'"
-        ) from error
-    return SummaryWriter(str(out / "tensorboard"))

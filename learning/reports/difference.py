@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.types import Vote
+from learning.judging.tally import COLUMNS, Comparison, comparison
 from learning.reports.figures import FIGURES, UNKNOWN, number
 from learning.reports.record import Record
 from learning.votes.labels import standing
@@ -60,6 +61,8 @@ class Difference:
     """Every number of the two, in the order of their names."""
     replies: tuple[tuple[str, str, str], ...]
     """(prompt, one's reply, the other's) where both answered the same fixed prompt."""
+    people: Comparison
+    """What people said who compared the two, blind."""
     notes: tuple[str, ...]
     """What to know before comparing."""
 
@@ -89,6 +92,7 @@ def difference(one: Record, other: Record, votes: Iterable[Vote]) -> Difference:
             (prompt, reply, replies[prompt])
             for prompt, _, reply in _verdict(one).get("samples", ()) if prompt in replies
         ),
+        people=comparison(one.judgements, one.name, other.name),
         notes=tuple(_notes(one, other)),
     )
 
@@ -114,10 +118,18 @@ def sections(found: Difference) -> tuple[Section, ...]:
         Section("What training was shown",
                 ("replies", "number", "liked by now", "disliked", "neither"), shares),
         Section("Checks (value, limit)", ("check", *heads), checks),
+        _people(found.people),
         Section("Reported, never deciding", ("figure", *heads), _figures(found.metrics)),
         Section("Replies to the same prompts", ("", ""), replies[:-1]),
     )
     return tuple(section for section in every if section.rows)
+
+
+def _people(found: Comparison) -> Section:
+    """Nothing where nobody has compared the two."""
+    columns = ("", f"{found.one} better", "as good", f"{found.other} better", COLUMNS[-1])
+    rows = tuple(found.rows()) if found.prompts else ()
+    return Section(f"Blind: {found.sentence()}", columns, rows)
 
 
 def _standing(record: Record) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from learning.judging.tally import COLUMNS, comparisons
 from learning.reports.figures import FIGURES, number
 from learning.reports.record import Record
 from learning.serving import called
@@ -25,7 +26,10 @@ def as_markdown(record: Record) -> str:
     Raises:
         LearningError: the version was never judged.
     """
-    parts = [*_verdict(record), *_figures(record), *_replies(record), *_making(record)]
+    parts = [
+        *_verdict(record), *_people(record), *_figures(record), *_replies(record),
+        *_making(record),
+    ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
@@ -51,6 +55,9 @@ def as_json(record: Record) -> str:
             for sample in verdict["samples"]
         ],
         "liked": {"likes": record.likes, "votes": record.votes},
+        "judged_by_people": [
+            one.as_json() for one in comparisons(record.judgements, record.name)
+        ],
         "settings": record.settings,
         "run": None if run is None else {
             "id": run.id, "trigger": run.trigger, "started": run.started,
@@ -91,6 +98,15 @@ def _verdict(record: Record) -> Iterator[str]:
          number(check["limit"]), check["reason"])
         for check in verdict["checks"]
     ))  # fmt: skip
+
+
+def _people(record: Record) -> Iterator[str]:
+    found = comparisons(record.judgements, record.name)
+    if found:
+        yield "## What people say who do not know which is which"
+    for one in found:
+        yield " ".join((f"**{one.sentence()}**", *one.lines()))
+        yield _table(COLUMNS, one.rows())
 
 
 def _figures(record: Record) -> Iterator[str]:

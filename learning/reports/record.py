@@ -15,7 +15,7 @@ from typing import Any
 
 from bot.errors import AdapterError, LearningError
 from bot.learning_port import ReportState
-from bot.store import Run, Store
+from bot.store import Judgement, Run, Store
 from bot.types import BASE
 from learning.registry import Registry
 from learning.types import Manifest
@@ -48,6 +48,8 @@ class Record:
     manifest: Manifest | None
     missing: str = ""
     """Why there is no manifest."""
+    judgements: tuple[Judgement, ...] = ()
+    """What people said who compared it with others, blind."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -113,6 +115,7 @@ async def record_of(store: Store, registry: Registry, name: str) -> Record:
         run=None if number is None else await store.run(number),
         curve=() if number is None else tuple(await store.curve(number)),
         verdict=await store.verdict(name), manifest=manifest, missing=missing,
+        judgements=tuple(await store.judgements_of(name)),
     )
 
 

@@ -36,11 +36,11 @@ class Question:
         return self.messages[-1].content
 
 
-def read_questions(path: Path | None = None) -> list[Question]:
+def read_questions(path: Path | None = None, least: int = 2) -> list[Question]:
     """The questions of a file, or the default set; blank lines are skipped, doubles dropped.
 
     Raises:
-        DataError: unreadable, a line that is not what it should be, or fewer than two.
+        DataError: unreadable, a line that is not what it should be, or fewer than `least`.
     """
     path = path or EVERYDAY
     try:
@@ -56,7 +56,9 @@ def read_questions(path: Path | None = None) -> list[Question]:
         for number, line in filled
     ]
     distinct = list(dict.fromkeys(found))
-    if len(distinct) < 2:
+    if not distinct:
+        raise DataError(f"{path} has no prompts; write one a line")
+    if len(distinct) < least:
         raise DataError(
             f"{path} has {len(distinct)} prompts; at least two different ones are needed, so "
             "that some can be held out"

@@ -164,7 +164,7 @@ class Simulation:
         self._tell("training", 0, 100)
         outcome = await train_once(
             self._app.learning, self._app.store,
-            lambda share: self._tell("training", round(100 * share), 100),
+            lambda share, _: self._tell("training", round(100 * share), 100),
         )
         clock.append(time.perf_counter())
         await self._evaluate()

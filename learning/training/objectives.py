@@ -24,7 +24,7 @@ def reply_log_probs(logits: Tensor, targets: Tensor, owners: Tensor, rows: int) 
     Returns:
         ``[rows]``, in nats.
     """
-    chosen = torch.log_softmax(logits.float(), dim=-1).gather(1, targets[:, None]).squeeze(1)
+    chosen = -functional.cross_entropy(logits.float(), targets, reduction="none")
     return chosen.new_zeros(rows).index_add(0, owners, chosen)
 
 

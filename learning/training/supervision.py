@@ -27,20 +27,24 @@ MOST_REPLAY = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which losses a run minimises; neither of the two is `sft`, on what was liked."""
+    """Which losses a run minimises; none of these is `sft`, on what was liked alone."""
 
     kto: bool = False
     """Liked replies up, disliked ones down."""
     dpo: bool = False
     """Where a prompt has both, the liked one above the disliked."""
+    taste: bool = False
+    """`sft` on replies that were drawn and chosen by what people like, beside the liked ones."""
     settings: PreferenceConfig = field(default_factory=PreferenceConfig)
-    """Of the two."""
+    """Of `kto` and `dpo`."""
     reason: str = ""
     """Why, for whoever runs the bot."""
 
     @property
     def name(self) -> str:
-        """As people read it: ``sft``, ``kto``, ``dpo`` or ``kto+dpo``."""
+        """As people read it: ``taste``, ``sft``, ``kto``, ``dpo`` or ``kto+dpo``."""
+        if self.taste:
+            return "taste"
         return "+".join(name for name in ("kto", "dpo") if getattr(self, name)) or "sft"
 
     @property
@@ -61,6 +65,8 @@ class Supervision:
     """Liked ones."""
     replay: tuple[Row, ...]
     """The base's own replies, each as heavy as a liked one on average."""
+    gauge: tuple[Row, ...] = ()
+    """The base's own replies, never trained on."""
     mismatched: Mapping[Row, Row] = field(default_factory=dict)
     """For `kto`: each rated row with its prompt and the reply to another one."""
 
@@ -75,7 +81,8 @@ class Supervision:
         """
         ends = frozenset(end_ids)
         liked, disliked = rated(snapshot, end_ids)
-        train = tuple(_units(liked, disliked, choice))
+        chosen = _replies(snapshot.chosen, 1.0, ends, replay=False) if choice.taste else ()
+        train = (*_units(liked, disliked, choice), *((row,) for row in chosen))
         heavy = [row.weight for row in flat(train) if row.liked]
         if not heavy:
             raise LearningError(
@@ -88,14 +95,12 @@ class Supervision:
                 'collect 👎, or set learning.objective to "sft"'
             )
         weight = math.fsum(heavy) / len(heavy)
-        replay = tuple(
-            Row(one.prompt_ids, one.reply_ids, weight, True)
-            for one in snapshot.replay
-            if _whole(one, ends)
-        )
+        replay = _replies(snapshot.replay, weight, ends, replay=True)
         validation = _rows(snapshot.of("validation"), ends, True)
         rng = random.Random(f"{seed}/mismatched")
-        return cls(train, validation, replay, _mismatched(flat(train), rng) if choice.kto else {})
+        gauge = _replies(snapshot.gauge, 1.0, ends, replay=True)
+        mismatched = _mismatched(flat(train), rng) if choice.kto else {}
+        return cls(train, validation, replay, gauge, mismatched)
 
     def compared(self) -> list[Row]:
         """The rows whose likelihood under the base is asked for, each once."""
@@ -121,10 +126,9 @@ class Supervision:
         rng = random.Random(seed)
         replay = rng.sample(self.replay, self.replayed(settings))
         units: list[Unit] = [*self.train, *((row,) for row in replay)]
-        widths = [max(row.width for row in unit) for unit in units]
         return [
             [sorted((units[i] for i in piece), key=lambda unit: unit[0].replay) for piece in step]
-            for step in plan(widths, self.batch(settings), settings.micro_batch, rng)
+            for step in plan(len(units), self.batch(settings), settings.micro_batch, rng)
         ]
 
 
@@ -184,6 +188,14 @@ def _mismatched(rows: Sequence[Row], rng: random.Random) -> dict[Row, Row]:
 
 def _whole(one: Example | BaseReply, ends: frozenset[int]) -> bool:
     return bool(one.prompt_ids and one.reply_ids) and one.reply_ids[-1] in ends
+
+
+def _replies(
+    replies: Sequence[BaseReply], weight: float, ends: frozenset[int], *, replay: bool
+) -> tuple[Row, ...]:
+    return tuple(
+        Row(one.prompt_ids, one.reply_ids, weight, replay) for one in replies if _whole(one, ends)
+    )
 
 
 def _rows(

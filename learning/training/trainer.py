@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
@@ -37,6 +37,9 @@ from learning.training.preference import Objective, Said
 from learning.training.rate import learning_rate, schedule
 from learning.training.supervision import SFT, Choice, Supervision, flat
 from learning.types import Snapshot, TrainProgress, TrainResult
+
+STRENGTH_STEP = 1 / 32
+"""How finely the strength of an adapter is set."""
 
 CLIP = 1.0
 """Largest norm of a step's gradient."""
@@ -136,7 +139,7 @@ class _Run:
                 state.epoch >= self.settings.epochs or state.stale >= self.settings.patience
             )
             self._save()
-        self.adapter.write(self.folder, self.best or self.adapter.tensors())
+        self.adapter.write(self.folder, (yield from self._weakened()))
         drop_checkpoint(self.folder)
         yield TrainResult(
             steps=state.step,
@@ -195,9 +198,9 @@ class _Run:
         if use_kl:
             old = collate([row for row in rows if row.replay], self.device)
             with torch.no_grad(), self.adapter.off():
-                base_logits = self.adapter.logits(old.input_ids, old.positions)
+                base_logits = self.adapter.logits(old)
         with torch.enable_grad():
-            logits = self.adapter.logits(batch.input_ids, batch.positions)
+            logits = self.adapter.logits(batch)
             said = reply_log_probs(logits, batch.targets, batch.owners, len(rows))
             reference = said.new_tensor([self.reference.get(row, 0.0) for row in rows])
             objective = self.objective.loss(Said(units, said, reference, baseline), totals)
@@ -221,7 +224,7 @@ class _Run:
         self, rows: Sequence[Row], mode: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Slices[dict[Row, float]]:
         """Log-probability of each reply in nats; with `Adapter.off`, under the base."""
-        rows = sorted(rows, key=lambda row: row.width)
+        rows = sorted(rows, key=lambda row: row.read_ids)
         found: dict[Row, float] = {}
         start = 0
         while start < len(rows):
@@ -230,7 +233,7 @@ class _Run:
             try:
                 with torch.no_grad(), mode():
                     batch = collate(piece, self.device)
-                    logits = self.adapter.logits(batch.input_ids, batch.positions)
+                    logits = self.adapter.logits(batch)
                     said = reply_log_probs(logits, batch.targets, batch.owners, len(piece))
                     found |= zip(piece, said.tolist(), strict=True)
             except torch.OutOfMemoryError:
@@ -256,6 +259,27 @@ class _Run:
         state.loss = loss
         state.step += 1
         state.position += 1
+
+    def _weakened(self) -> Slices[dict[str, Tensor]]:
+        """The adapter as it is kept: as strong as `most_drift` lets it be, by bisection.
+
+        What a run has learned and what it has forgotten on the way both grow with the size of
+        B, so a run that went too far need not be thrown away.
+        """
+        trained = {name: one.clone() for name, one in self.adapter.tensors().items()} | self.best
+        rows, most = self.rows.gauge, self.settings.most_drift
+        if not rows or not most:
+            return trained
+        base = math.fsum((yield from self._likely(rows, self.adapter.off)).values())
+        fits, strength, step = 0.0, 1.0, 1.0
+        while fits < 1.0 and step > STRENGTH_STEP:
+            self.adapter.read(_times(trained, strength))
+            said = math.fsum((yield from self._likely(rows)).values())
+            if said / base - 1 <= most:
+                fits = strength
+            step /= 2
+            strength += step if fits == strength else -step
+        return _times(trained, fits)
 
     def _measure(self) -> Iterator[TrainProgress]:
         """NLL a token of the held-out liked replies; keeps the weights of the best epoch.
@@ -308,6 +332,7 @@ class _Run:
             held_out=held_out,
             tokens_per_second=state.tokens / state.seconds if state.seconds else 0.0,
             eta_seconds=pace * (self.steps - state.step),
+            learning_rate=self.rate * schedule(state.step - 1, self.steps) if state.step else None,
         )
 
     def _save(self) -> None:
@@ -360,3 +385,11 @@ def _identity(digest: str, settings: SftConfig, choice: Choice, seed: int) -> st
     preference = choice.settings.model_dump() if choice.compares else {}
     parts = [digest, settings.model_dump(), choice.name, preference, seed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _times(tensors: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
+    """An adapter whose every addition is `strength` times as large: B is scaled, A is not."""
+    return {
+        name: one * strength if name.endswith(".lora_B.weight") else one
+        for name, one in tensors.items()
+    }

@@ -4,15 +4,15 @@ It knows no database, no voter and no training: it is given values and returns a
 which `write_snapshot` freezes on disk for the length of a run. The prompt and reply ids are
 the ones that were served; nothing is rendered or tokenised here.
 
-**Which part an example is in** is decided by a hash of its unit, so that it never changes
-as data grows and nothing leaks between runs. The unit is the conversation: a channel's
-exchanges until 30 minutes of silence (or a day has passed). The first ten conversations of
-an installation are split exchange by exchange instead, because with so few a hold-out
-would be empty or everything; examples of one conversation share history, so among these
-ten a little of the training set is visible in the hold-out's prompts. 'First' counts all
-conversations, rated or not, by their first exchange: an eleventh conversation changes
-nothing about the ten, and a late vote nothing about the order. Near-identical examples
-become one, which is in the hold-out as soon as one of them would be.
+Which part an example is in says `learning.votes.split`. Near-identical examples become one,
+which is in the hold-out as soon as one of them would be. Votes alone judge: what only hints
+say is trained on or left out.
+
+**Examples within examples.** A prompt may have shown liked exchanges (`Exchange.examples`).
+Neither may it be judged by what was learned from such an exchange, nor learned from while it
+shows what judges: an exchange on the other side of the hold-out's border than one it showed is
+left out, not the one it showed, which others may have shown as well. One that is not rated any
+more counts where its hash puts it, because a version that still serves may have learned from it.
 """
 
 from __future__ import annotations
@@ -21,56 +21,31 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bot.errors import LearningError, NothingToLearn
 from bot.store import Moment
-from bot.types import ChannelKey, Exchange
+from bot.types import Exchange, last_user_text, likeness
 from learning.durable import write_file
-from learning.types import BaseReply, Example, Label, Part, Snapshot, Weight
+from learning.scripts import script_of
+from learning.types import BaseReply, Example, Fold, Label, Part, Snapshot, Weight
+from learning.votes.split import MIXED, Place, part_of, places
 
-SILENCE = timedelta(minutes=30)
-LONGEST = timedelta(days=1)
-SPLIT_BY_EXCHANGE = 10
-"""So many first conversations are split exchange by exchange."""
-HOLDOUT, VALIDATION = 0.2, 0.1
 SNAPSHOT_FILE = "snapshot.json"
 
 _STRICTEST: Mapping[Part, int] = {"holdout": 0, "validation": 1, "train": 2}
 
 
-def units(timeline: Iterable[Moment]) -> dict[int, str]:
-    """Exchange id -> the name of what shares its part and its cluster.
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Examples, and what could not become one."""
 
-    Args:
-        timeline: every exchange of the installation up to the newest rated one, rated or not.
-    """
-    opened: dict[ChannelKey, tuple[int, datetime, datetime]] = {}
-    ranks: dict[int, int] = {}
-    found: dict[int, str] = {}
-    for moment in sorted(timeline, key=lambda moment: moment.exchange_id):
-        first, began, last = opened.get(moment.channel, (0, moment.time, moment.time))
-        if not first or moment.time - last > SILENCE or moment.time - began > LONGEST:
-            first, began = moment.exchange_id, moment.time
-            ranks[first] = len(ranks)
-        opened[moment.channel] = (first, began, moment.time)
-        conversation = f"{moment.channel}#{first}"
-        alone = ranks[first] < SPLIT_BY_EXCHANGE
-        found[moment.exchange_id] = (
-            f"{conversation}/{moment.exchange_id}" if alone else conversation
-        )
-    return found
-
-
-def part_of(unit: str) -> Part:
-    """The part a unit belongs to for ever: 70 % train, 10 % validation, 20 % hold-out."""
-    draw = int.from_bytes(hashlib.sha256(unit.encode()).digest()[:8]) / 2**64
-    if draw < HOLDOUT:
-        return "holdout"
-    return "validation" if draw < HOLDOUT + VALIDATION else "train"
+    examples: tuple[Example, ...]
+    """By exchange id."""
+    left_out: Mapping[int, str]
+    """Exchange id -> why."""
 
 
 def build_examples(
@@ -80,31 +55,86 @@ def build_examples(
     *,
     base: str,
     private: bool,
-) -> tuple[Example, ...]:
-    """The examples that may be learned from, by exchange id.
+    by_asker_after: int | None = None,
+) -> Built:
+    """The examples that may be learned from.
 
     `exchanges` are those that people consented to (`bot.store.Consent`). Left out besides:
     exchanges of another base, private ones unless `private`, and replies that are empty or
     did not end by themselves.
+
+    Args:
+        by_asker_after: as `learning.votes.split.places` takes it.
     """
     by_id = {exchange.id: exchange for exchange in exchanges}
-    unit = units(timeline)
+    where = places(timeline, by_asker_after)
+    left_out: dict[int, str] = {}
     groups: defaultdict[tuple[object, ...], list[Example]] = defaultdict(list)
     for label in labels:
         exchange = by_id.get(label.exchange_id)
         if exchange is None or unfit(exchange, base, private=private):
             continue
-        where = unit.get(exchange.id, f"{exchange.channel}#/{exchange.id}")
-        groups[_likeness(exchange)].append(
-            Example(
-                exchange.id, where, part_of(where), exchange.prompt_ids, exchange.reply_ids,
-                label.liked, label.weight, label.raters,
+        name = f"{exchange.channel}#/{exchange.id}"
+        place = where.get(exchange.id, Place(name, part_of(name)))
+        if place.part is None:
+            left_out[exchange.id] = MIXED
+        else:
+            groups[likeness(exchange.prompt, exchange.reply)].append(
+                Example(
+                    exchange.id, place.unit, place.part, exchange.prompt_ids,
+                    exchange.reply_ids, label.liked, label.weight, label.raters,
+                    script=script_of(last_user_text(exchange.prompt)),
+                )
             )
-        )
-    merged = (_merge(group) for group in groups.values())
-    return tuple(
-        sorted((one for one in merged if one is not None), key=lambda one: one.exchange_id)
-    )
+    merged = []
+    for group in groups.values():
+        kept, why = _members(group, apart=by_asker_after is not None)
+        left_out |= why
+        if one := _merge(kept):
+            merged.append(one)
+    left_out |= _crossing(merged, by_id, where)
+    found = sorted(merged, key=lambda one: one.exchange_id)
+    return Built(tuple(one for one in found if one.exchange_id not in left_out), left_out)
+
+
+def _members(
+    group: Sequence[Example], *, apart: bool
+) -> tuple[list[Example], dict[int, str]]:
+    """What of a group of near-identical examples counts, and why the others do not.
+
+    Args:
+        apart: whether no two people on different sides may come to be one example.
+    """
+    why: dict[int, str] = {}
+    voted = any(one.voted for one in group)
+    held = any(one.voted and one.part == "holdout" for one in group)
+    for one in group:
+        if voted and not one.voted:
+            why[one.exchange_id] = "the same reply to the same words has votes, which count alone"
+        elif not one.voted and one.part != "train":
+            why[one.exchange_id] = "nobody voted on it, and hints do not judge"
+        elif apart and held and one.part != "holdout":
+            why[one.exchange_id] = (
+                "the same reply to the same words is kept for judging, asked by somebody else"
+            )
+    return [one for one in group if one.exchange_id not in why], why
+
+
+def _crossing(
+    merged: Iterable[Example], by_id: Mapping[int, Exchange], where: Mapping[int, Place]
+) -> dict[int, str]:
+    """The examples whose prompts showed what lies on the other side of the hold-out's border."""
+    held = {key: place.part == "holdout" for key, place in where.items() if place.part}
+    ids = {one.exchange_id: (one.exchange_id, *one.folded) for one in merged}
+    held |= {key: one.part == "holdout" for one in merged for key in ids[one.exchange_id]}
+    found = {}
+    for one in merged:
+        shown = [other for key in ids[one.exchange_id] for other in by_id[key].examples]
+        for other in shown:
+            if held.get(other, one.part == "holdout") != (one.part == "holdout"):
+                what = "is kept for judging" if held[other] else "is learned from"
+                found[one.exchange_id] = f"its prompt showed reply {other}, which {what}"
+    return found
 
 
 def unfit(exchange: Exchange, base: str, *, private: bool) -> str:
@@ -124,19 +154,15 @@ def alike(exchanges: Iterable[Exchange]) -> dict[int, int]:
     first: dict[tuple[object, ...], int] = {}
     found: dict[int, int] = {}
     for exchange in sorted(exchanges, key=lambda exchange: exchange.id):
-        found[exchange.id] = first.setdefault(_likeness(exchange), exchange.id)
+        said = likeness(exchange.prompt, exchange.reply)
+        found[exchange.id] = first.setdefault(said, exchange.id)
     return found
-
-
-def _likeness(exchange: Exchange) -> tuple[object, ...]:
-    turns = exchange.prompt
-    prompt = tuple((turn.role, " ".join(turn.content.casefold().split())) for turn in turns)
-    # Case and punctuation of a reply may be just what people like or dislike about it.
-    return (prompt, " ".join(exchange.reply.split()))
 
 
 def _merge(group: Sequence[Example]) -> Example | None:
     """One example for all near-identical ones: their mean opinion, the strictest part."""
+    if not group:
+        return None
     first = min(group, key=lambda one: (_STRICTEST[one.part], one.exchange_id))
     if len(group) == 1:
         return first
@@ -146,17 +172,17 @@ def _merge(group: Sequence[Example]) -> Example | None:
     return Example(
         first.exchange_id, first.conversation, first.part, first.prompt_ids, first.reply_ids,
         mean > 0, abs(mean), tuple(sorted({rater for one in group for rater in one.raters})),
-        tuple(sorted({one.exchange_id for one in group} - {first.exchange_id})),
+        tuple(sorted({one.exchange_id for one in group} - {first.exchange_id})), first.script,
     )
 
 
 def require_enough(examples: Iterable[Example], needed: int, besides: str = "") -> None:
-    """See that there is something to train on; `besides` is said as well where there is not.
+    """See that enough is voted on to train; `besides` is said as well where it is not.
 
     Raises:
         NothingToLearn: fewer than `needed` liked training examples; the message has the numbers.
     """
-    found = list(examples)
+    found = [one for one in examples if one.voted]
     liked = sum(one.liked for one in found)
     training = sum(one.liked and one.part == "train" for one in found)
     if training < needed:
@@ -255,13 +281,19 @@ def folders_with(runs: Path, exchanges: Collection[int]) -> set[str]:
     return found
 
 
-def _parse(data: Mapping[str, list[dict[str, object]]]) -> Snapshot:
-    def tuples(row: Mapping[str, object]) -> dict[str, object]:
+def _parse(data: Mapping[str, Any]) -> Snapshot:
+    def tuples(row: Mapping[str, Any]) -> dict[str, Any]:
         return {key: tuple(it) if isinstance(it, list) else it for key, it in row.items()}
+
+    def replies(rows: Iterable[Mapping[str, Any]]) -> tuple[BaseReply, ...]:
+        return tuple(BaseReply(**tuples(row)) for row in rows)
 
     return Snapshot(
         str(data["base"]),
-        tuple(Example(**tuples(row)) for row in data["examples"]),  # type: ignore[arg-type]
-        tuple(BaseReply(**tuples(row)) for row in data["replay"]),  # type: ignore[arg-type]
-        tuple(BaseReply(**tuples(row)) for row in data["anchors"]),  # type: ignore[arg-type]
+        tuple(Example(**tuples(row)) for row in data["examples"]),
+        replies(data["replay"]),
+        replies(data["anchors"]),
+        replies(data["gauge"]),
+        replies(data["chosen"]),
+        tuple(Fold(tuple(one["exchanges"]), replies(one["chosen"])) for one in data["folds"]),
     )

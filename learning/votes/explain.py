@@ -13,8 +13,9 @@ from bot.errors import DataError
 from bot.moderation import Moderation
 from bot.store import Store
 from bot.types import Exchange, Vote, VoteValue
-from learning.types import CountedVote
+from learning.types import CountedVote, Weight
 from learning.votes.gathering import Gathered, gather
+from learning.votes.hints import Hint
 from learning.votes.labels import label
 
 _PARTS = {
@@ -34,6 +35,8 @@ class Explanation:
     """Those that stand."""
     past: tuple[Vote, ...]
     """Those that were changed or taken back."""
+    hints: tuple[Hint, ...]
+    """What the one who asked did besides, where nobody voted."""
     sum: str
     """What the votes come to."""
     place: str
@@ -46,15 +49,21 @@ class Explanation:
                  f"by {told.adapter}"]
         for one in self.votes:
             lines.append(f"  {_THUMBS[one.value]} {one.rater} weighs {one.weight.value:.2f}")
-            lines += [
-                f"      {factor.rule} x {factor.value:.2f}: {factor.reason}"
-                for factor in one.weight.factors
-            ]
-        for vote in self.past:
-            what = "taking the vote back" if vote.value == 0 else "a vote changed since"
-            lines.append(f"  {_THUMBS[vote.value]} {vote.rater} at {vote.time:%Y-%m-%d %H:%M} "
+            lines += _factors(one.weight)
+        for hint in self.hints:
+            vote = hint.vote
+            lines.append(f"  {_THUMBS[vote.value]} hint of {vote.rater} ({hint.kind}) weighs "
+                         f"{vote.weight.value:.3f}")
+            lines += _factors(vote.weight)
+        for old in self.past:
+            what = "taking the vote back" if old.value == 0 else "a vote changed since"
+            lines.append(f"  {_THUMBS[old.value]} {old.rater} at {old.time:%Y-%m-%d %H:%M} "
                          f"counts no more: {what}")
         return [*lines, self.sum, self.place]
+
+
+def _factors(weight: Weight) -> list[str]:
+    return [f"      {one.rule} x {one.value:.2f}: {one.reason}" for one in weight.factors]
 
 
 async def explain(store: Store, config: Config, exchange_id: int) -> Explanation:
@@ -73,20 +82,25 @@ async def explain(store: Store, config: Config, exchange_id: int) -> Explanation
     votes = found.votes.get(exchange_id, ())
     stands = set(await store.current_votes_on(exchange_id))
     past = tuple(vote for vote in every if vote not in stands)
-    return Explanation(exchange, votes, past, _sum(votes), _place(exchange_id, found))
+    hints = found.hints.get(exchange_id, ())
+    what = _sum(votes, hints)
+    return Explanation(exchange, votes, past, hints, what, _place(exchange_id, found))
 
 
-def _sum(votes: tuple[CountedVote, ...]) -> str:
-    if not votes:
+def _sum(votes: tuple[CountedVote, ...], hints: tuple[Hint, ...]) -> str:
+    if not votes and not hints:
         return "Nobody has rated it."
-    found = label(0, votes)
+    found = label(0, votes or [hint.vote for hint in hints])
     if found is None:
-        return "The votes cancel each other out."
+        return f"The {'votes' if votes else 'hints'} cancel each other out."
+    if not votes:
+        side = "liked" if found.liked else "disliked"
+        return f"Nobody has rated it; by hints it counts as {side}, with weight {found.weight:.3f}."
     return f"It counts as {'liked' if found.liked else 'disliked'}, with weight {found.weight:.2f}."
 
 
 def _place(exchange_id: int, found: Gathered) -> str:
-    if exchange_id not in found.votes:
+    if exchange_id not in found.votes and exchange_id not in found.hints:
         return "So there is nothing to learn from it."
     if why := found.left_out.get(exchange_id):
         return f"It is left out: {why}."
@@ -98,4 +112,6 @@ def _place(exchange_id: int, found: Gathered) -> str:
                 f"It is counted together with reply {one.exchange_id}, the same reply to the same "
                 f"words. {_PARTS[one.part]}"
             )
+    if exchange_id not in found.votes:
+        return "It is left out: the hints say nothing."
     return "It is left out: the same reply to the same words is liked as much as it is disliked."

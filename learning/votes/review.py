@@ -16,9 +16,6 @@ from bot.store import Store
 from bot.types import last_user_text
 from learning.votes.gathering import Gathered
 
-LONGEST = 300
-"""Characters of a question that are shown."""
-
 
 class ReviewQueue:
     """What waits in one store.
@@ -39,7 +36,7 @@ class ReviewQueue:
         """What waits, oldest first."""
         return [
             ReviewItem(
-                one.exchange.id, _short(last_user_text(one.exchange.prompt)), one.exchange.reply,
+                one.exchange.id, last_user_text(one.exchange.prompt), one.exchange.reply,
                 one.novel, one.raters, one.exchange.time,
             )
             for one in (await self._gather()).waiting
@@ -61,8 +58,3 @@ class ReviewQueue:
         return (
             f"Reply {exchange_id} is never learned from: no run from now on trains or judges on it."
         )
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} […]"

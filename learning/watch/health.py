@@ -1,14 +1,13 @@
 """Whether a version has fallen ill: it says nothing, repeats itself without end, or fails.
 
-Pure: it is told how replies ended and counts; who gave them, and what follows, is not known
-here. Illness needs no votes and no statistics, only care that a single odd reply is none.
+Pure: it is told how the replies of versions ended and counts; what follows is not known here.
+Illness needs no votes and no statistics, only care that a single odd reply is none.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from bot.types import FinishReason
 from learning.metrics import repeated_n
@@ -33,23 +32,31 @@ def is_sick(finish: FinishReason, text: str, ids: Sequence[int]) -> bool:
     return not text.strip() or (finish == "length" and repeated_n([ids]) >= REPEATED)
 
 
-@dataclass(slots=True)
 class Health:
-    """The last replies of a version and of the one before it, by whether they were sick."""
+    """The last replies of each version, by whether they were sick."""
 
-    now: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    before: deque[bool] = field(default_factory=lambda: deque(maxlen=BEFORE))
+    def __init__(self) -> None:
+        self._sick: defaultdict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=BEFORE))
 
-    def ill(self, needed: int) -> bool:
+    def note(self, version: str, sick: bool) -> None:
+        """Remember one more reply."""
+        self._sick[version].append(sick)
+
+    def ill(self, version: str, before: str, needed: int) -> bool:
         """Whether `needed` of the last replies are sick, and as many more as used to be.
 
         So with none in the last hundred replies of the version before, two of ten are
         enough (where `needed` is 2); with one, it takes three.
         """
-        return sum(self.now) >= needed + sum(self.before)
+        return sum(self._lately(version)) >= needed + sum(self._sick[before])
 
-    def __str__(self) -> str:
+    def sentence(self, version: str, before: str) -> str:
+        """The numbers."""
+        now, usual = self._lately(version), self._sick[before]
         return (
-            f"{sum(self.now)} of its last {len(self.now)} replies were empty, endless or failed, "
-            f"against {sum(self.before)} of {len(self.before)} before"
+            f"{sum(now)} of its last {len(now)} replies were empty, endless or failed, "
+            f"against {sum(usual)} of {len(usual)} before"
         )
+
+    def _lately(self, version: str) -> list[bool]:
+        return list(self._sick[version])[-WINDOW:]

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.config import WatchConfig
@@ -27,12 +26,12 @@ from learning.announcements import Announcements
 from learning.likerate import like_rate
 from learning.serving import Serving, called
 from learning.watch.comparison import rated_otherwise, worse
-from learning.watch.health import BEFORE, WINDOW, Health, is_sick
+from learning.watch.health import BEFORE, Health, is_sick
 
 log = logging.getLogger(__name__)
 
 LATELY = 2000
-"""Replies looked at for how they ended and how many of them were rated."""
+"""How far back among all replies one looks for how they ended and how many were rated."""
 COUNTED = timedelta(hours=1)
 """The time in which a reply must be rated to count as rated, the same for both versions."""
 OFTEN = 20
@@ -67,14 +66,6 @@ class Seen:
         return f"{now} liked against {old} {where}"
 
 
-@dataclass(slots=True)
-class _Replies:
-    """What is remembered of the last replies of one version: whether they were sick."""
-
-    sick: deque[bool] = field(default_factory=lambda: deque(maxlen=BEFORE))
-    number: int = 0
-
-
 class Watcher:
     """Watches what serves.
 
@@ -94,20 +85,29 @@ class Watcher:
         self._watched: Watched | None = None
         self._known = ""
         """The champion when `_watched` was settled."""
-        self._replies: defaultdict[str, _Replies] = defaultdict(_Replies)
-        self._counted = 0
-        """Replies of it when ratings were last compared."""
+        self._votes: dict[str, list[Vote]] | None = None
+        """Those that hold for what versions said while it is watched; None before a look."""
+        self._voted_on: list[int] = []
+        """Exchanges whose votes have changed since those were read."""
+        self._reading = asyncio.Lock()
+        self._health = Health()
+        self._unheeded = 0
+        """Replies of the champion since ratings were last compared."""
         self._wake = asyncio.Event()
 
     async def recover(self) -> None:
         """At start: go on watching, with the same channels on the version before."""
-        for said in await self._store.last_said(self._serving.base, LATELY):
-            self._remember(said.adapter, is_sick(said.finish, said.text, said.ids))
-        await self._settle()
+        async with self._reading:
+            watched = await self._settle()
+        names = {self._serving.champion} | ({watched.before} if watched else set())
+        for name in names:
+            for end in await self._store.last_ends(name, self._serving.base, BEFORE, LATELY):
+                self._health.note(name, is_sick(end.finish, end.text, end.ids))
         self._wake.set()
 
-    def voted(self) -> None:
-        """Take note that a vote was given."""
+    def voted(self, exchange_id: int) -> None:
+        """Take note that a vote was given, changed or taken back."""
+        self._voted_on.append(exchange_id)
         self._wake.set()
 
     def replied(
@@ -115,13 +115,10 @@ class Watcher:
     ) -> None:
         """Take note of how a reply ended."""
         sick = is_sick(finish, text, ids)
-        self._remember(adapter, sick)
-        if sick or self._replies[adapter].number % OFTEN == 0:
+        self._health.note(adapter, sick)
+        self._unheeded += adapter == self._serving.champion
+        if sick or self._unheeded % OFTEN == 0:
             self._wake.set()
-
-    def _remember(self, adapter: str, sick: bool) -> None:
-        self._replies[adapter].sick.append(sick)
-        self._replies[adapter].number += 1
 
     def forget(self) -> None:
         """Take note that votes were deleted: nothing of them is kept here."""
@@ -143,14 +140,14 @@ class Watcher:
 
     async def look(self) -> None:
         """Decide whether the version goes on, and for how long it is watched."""
-        watched = await self._settle()
-        if watched is None:
+        seen = await self._look_at_votes()
+        if seen is None:
             return
-        health = self._health(watched)
-        if health.ill(self._config.sick):
-            await self._take_back(watched, str(health))
+        watched = seen.watched
+        if self._health.ill(watched.name, watched.before, self._config.sick):
+            why = self._health.sentence(watched.name, watched.before)
+            await self._take_back(watched, why)
             return
-        seen = await self._seen(watched)
         lost = await asyncio.to_thread(
             worse, watched.record, seen.live, seen.now, self._config.error
         )
@@ -164,23 +161,38 @@ class Watcher:
                 "watched", f"{watched.name} was watched and goes on: {seen.sentence()}",
                 adapter=watched.name,
             )
-            await self._settle(anew=True)
+            self.forget()
+            await self._look_at_votes()
 
     async def sentence(self) -> str:
         """How the version that is watched is doing; empty when none is."""
-        watched = await self._settle()
-        if watched is None:
-            return ""
-        return f"{watched.name} is watched: {(await self._seen(watched)).sentence()}"
+        seen = await self._look_at_votes()
+        return "" if seen is None else f"{seen.watched.name} is watched: {seen.sentence()}"
 
-    async def _settle(self, *, anew: bool = False) -> Watched | None:
+    async def _look_at_votes(self) -> Seen | None:
+        """The votes on what is watched now; of those known before, only changed ones are read."""
+        async with self._reading:
+            watched = await self._settle()
+            changed = list(self._voted_on)
+            if watched is not None and (changed or self._votes is None):
+                on = None if self._votes is None else changed
+                read = await self._store.votes_since(self._serving.base, watched.since, on)
+                self._votes = _merged(self._votes or {}, changed, read)
+            del self._voted_on[: len(changed)]  # what was voted on meanwhile is read next time
+            if watched is None or self._votes is None:
+                return None
+            now, live = (self._votes.get(name, []) for name in (watched.name, watched.before))
+            return Seen(watched, now, live)
+
+    async def _settle(self) -> Watched | None:
         """What is watched now."""
         name = self._serving.champion
-        if name == self._known and not anew:
+        if name == self._known:
             return self._watched
         watched = await self._begin(name)
         await self._serving.stay(name, None if watched is None else watched.before)
-        self._watched, self._known, self._counted = watched, name, 0
+        self._watched, self._known, self._votes = watched, name, None
+        self._unheeded = OFTEN
         return watched
 
     async def _begin(self, name: str) -> Watched | None:
@@ -196,29 +208,20 @@ class Watcher:
         record = await self._store.votes_before(before, self._serving.base, since)
         return Watched(name, before, since, record)
 
-    async def _seen(self, watched: Watched) -> Seen:
-        votes = await self._store.votes_since(self._serving.base, watched.since)
-        return Seen(watched, votes.get(watched.name, []), votes.get(watched.before, []))
-
-    def _health(self, watched: Watched) -> Health:
-        health = Health()
-        health.now.extend(list(self._replies[watched.name].sick)[-WINDOW:])
-        health.before.extend(self._replies[watched.before].sick)
-        return health
-
     async def _take_back(self, watched: Watched, why: str) -> None:
         try:
             await self._serving.rollback(None, of=watched.name, why=why)
         except LearningError as error:  # an operator was faster
             log.info("%s is not rolled back: %s", watched.name, error)
-        await self._settle()
+        await self._look_at_votes()
 
     async def _tell_ratings(self, watched: Watched) -> None:
         """Tell operators, once, that replies are rated more or less often than before."""
-        number = self._replies[watched.name].number
-        if number < self._counted + OFTEN or await self._told("drift", watched.name):
+        if self._unheeded < OFTEN:
             return
-        self._counted = number
+        self._unheeded = 0
+        if await self._told("drift", watched.name):
+            return
         said = await self._store.last_said(self._serving.base, LATELY)
         until = self._clock() - COUNTED
         old = _rated(one for one in said if one.adapter == watched.before and one.time <= until)
@@ -234,6 +237,18 @@ class Watcher:
 
     async def _told(self, kind: EventKind, name: str) -> bool:
         return any(event.data.get("adapter") == name for event in await self._store.events(kind))
+
+
+def _merged(
+    known: dict[str, list[Vote]], changed: Sequence[int], read: dict[str, list[Vote]]
+) -> dict[str, list[Vote]]:
+    """Votes by version, those on changed exchanges as they were just read."""
+    old = set(changed)
+    return {
+        name: [one for one in known.get(name, []) if one.exchange_id not in old]
+        + read.get(name, [])
+        for name in {*known, *read}
+    }
 
 
 def _counted(votes: Iterable[Vote]) -> str:

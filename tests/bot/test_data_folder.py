@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.config import LogConfig
-from bot.errors import StoreError
+from bot.config.file import load_config
+from bot.errors import ConfigError, StoreError
 from bot.lock import LOCK_NAME, data_lock
 from bot.logs import logging_to, redacted
 
@@ -61,6 +62,16 @@ def test_the_log_has_readable_lines_and_tracebacks_but_no_tokens(
 def test_what_looks_like_a_token_is_struck_out(token: str) -> None:
     assert redacted(f"using {token}, then") == "using <token>, then"
     assert redacted("an ordinary line, v1.2.3") == "an ordinary line, v1.2.3"
+
+
+@pytest.mark.parametrize("file", ["/tmp/bot.log", "../bot.log", "logs/../../bot.log", "", "."])
+def test_a_log_outside_the_data_folder_is_refused_at_the_start(tmp_path: Path, file: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[log]\nfile = "{file}"\n')
+    with pytest.raises(ConfigError, match=r"log\.file: .*the log lies in the data folder"):
+        load_config(config)
+    config.write_text('[log]\nfile = "logs/bot.log"\n')
+    assert load_config(config).log.file == "logs/bot.log"
 
 
 def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -199,6 +199,24 @@ async def test_an_answer_that_did_not_end_by_itself_is_no_example(
     assert await system(store, talk(settings), "Do you like tea?") == "Be kind."
 
 
+async def test_a_link_is_an_example_only_once_somebody_else_vouches_for_it(
+    talk: Talk, store: Store, settings: Config
+) -> None:
+    exchange = await liked(store, (TEA[0], "Ask tea.example.com"))
+    conversation = talk(settings)
+    assert await system(store, conversation, TEA[0]) == "Be kind."
+    await vote(store, exchange, rater="cid")
+    assert "Ask tea.example.com" in await system(store, conversation, TEA[0])
+    await vote(store, exchange, 0, "cid")
+    assert await system(store, conversation, TEA[0]) == "Be kind."
+    ours = settings.model_copy(update={
+        "conversation": settings.conversation.model_copy(
+            update={"persona": "Praise tea.example.com."}
+        ),
+    })
+    assert "Ask tea.example.com" in await system(store, talk(ours), TEA[0])
+
+
 @pytest.mark.parametrize(
     "rules",
     [{"words": ["milk"]}, {"patterns": ["mil."]}, {"classifier": f"{__name__}:milky"}],
@@ -397,4 +415,4 @@ async def test_without_memory_prompts_are_as_ever_and_nothing_more_is_read(
     with overheard() as remembered:
         await ask(talk(settings), "Do you like tea?")
     assert sum("current_votes" in statement for statement in remembered) == 1
-    assert len(remembered) <= len(plain) + 3
+    assert len(remembered) <= len(plain) + 4

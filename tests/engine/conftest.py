@@ -52,9 +52,11 @@ async def start() -> AsyncIterator[Start]:
     engines: list[LocalEngine] = []
     before = _engine_threads()
 
-    def make(folder: Path, *, share: float = 0.25, **settings: object) -> LocalEngine:
+    def make(
+        folder: Path, *, share: float = 0.25, turns: bool = False, **settings: object
+    ) -> LocalEngine:
         config = EngineConfig(**{"rows": 8, "adapter_rank": 8, **settings})  # type: ignore[arg-type]  # tests pass any setting
-        engines.append(LocalEngine(load(folder, config), config, share))
+        engines.append(LocalEngine(load(folder, config, turns=turns), config, share))
         return engines[-1]
 
     yield make

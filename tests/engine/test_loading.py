@@ -26,13 +26,14 @@ from tests.engine.tiny import load, make_config, make_tokenizer
 
 
 def test_what_others_need_to_know_is_said(kind: str, folders: dict[str, Path]) -> None:
-    info = load(folders[kind]).info
+    info = load(folders[kind], turns=True).info
     model = AutoModelForCausalLM.from_pretrained(folders[kind])
     assert info.name == str(folders[kind])
     assert info.parameters == sum(p.numel() for p in model.parameters())
     assert info.context == (256 if kind == "gpt2" else 4096)
     assert (info.hidden, info.device, info.dtype) == (32, "cpu", "float32")
     assert info.end_ids == (0,)
+    assert info.turn_ids == (() if kind == "gpt2" else (1, 2, 3))
     assert info.warnings == ()
 
 

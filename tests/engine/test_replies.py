@@ -147,21 +147,22 @@ async def test_replies_that_end_with_their_first_token_harm_no_other(
     assert caplog.text == ""
 
 
-async def test_a_reply_ends_with_the_end_mark_or_at_its_length(
+async def test_a_reply_ends_with_the_end_mark_before_a_turn_mark_or_at_its_length(
     folders: dict[str, Path], start: Start
 ) -> None:
-    engine = start(folders["llama"])
+    engine = start(folders["llama"], turns=True)
     (end,) = engine.info.end_ids
     finishes = set()
     for seed in range(20):
         sampling = Sampling(2.0, max_tokens=60, seed=seed)
         deltas = await collect(engine.stream(Request(prompt_ids(5), sampling=sampling)))
         ids = ids_of(deltas)
-        assert deltas[-1].finish == ("stop" if ids[-1] == end else "length")
         assert end not in ids[:-1]
-        assert len(ids) == 60 or ids[-1] == end
-        finishes.add(deltas[-1].finish)
-    assert finishes == {"stop", "length"}
+        assert not set(engine.info.turn_ids) & set(ids)
+        by_itself = bool(ids) and ids[-1] == end
+        assert by_itself or len(ids) == 60 or deltas[-1].finish == "stop"
+        finishes.add((deltas[-1].finish, by_itself))
+    assert finishes == {("stop", True), ("stop", False), ("length", False)}
 
 
 async def test_the_text_of_all_deltas_is_the_text_of_the_reply(

@@ -47,6 +47,21 @@ def test_marks_inside_a_reply_are_left_out_without_disturbing_the_text() -> None
     assert "".join(pieces.add(token) for token in ids) + pieces.finish() == "abé"
 
 
+def test_the_marks_that_open_a_turn_are_told_from_those_that_end_one() -> None:
+    tokenizer = make_tokenizer()
+    chatml = (
+        "{% for m in messages %}<|system|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|system|>assistant\n{% endif %}"
+    )
+    ends = {tokenizer.convert_tokens_to_ids("<|end|>")}
+    for template, opening in (
+        (CHAT, ["<|system|>", "<|user|>", "<|assistant|>"]), (chatml, ["<|system|>"]), (None, []),
+    ):  # fmt: skip
+        tokenizer.chat_template = template
+        found = ChatTemplate(tokenizer).turn_marks(ends)
+        assert found == {tokenizer.convert_tokens_to_ids(mark) for mark in opening}
+
+
 def test_a_mark_typed_by_a_person_is_plain_text() -> None:
     template = ChatTemplate(make_tokenizer())
     honest = template.encode(template.render([Turn("user", "hello")]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -168,6 +169,13 @@ async def reply(
     return ids_of(deltas)
 
 
-def load(folder: Path, config: EngineConfig | None = None) -> LoadedModel:
+def load(
+    folder: Path, config: EngineConfig | None = None, *, turns: bool = False
+) -> LoadedModel:
+    """A model of random weights, which says marks as readily as words.
+
+    So only with `turns` do those end a reply that open a turn: with it most replies are short.
+    """
     settings = ModelConfig(name=str(folder), device="cpu", threads=2)
-    return load_model(settings, config or EngineConfig())
+    loaded = load_model(settings, config or EngineConfig())
+    return loaded if turns else replace(loaded, info=replace(loaded.info, turn_ids=()))

@@ -13,6 +13,8 @@ from tests.fakes.slack_world import JSON, Channel, Message, Shape
 methods = Methods()
 TIMESTAMP = re.compile(r"\d+\.\d{6}")
 WRITE = ("chat:write",)
+CALLS = re.compile(r"<[!@#]|@(?:here|channel|everyone)", re.IGNORECASE)
+"""What may call people where text is not escaped, as in streams."""
 
 
 def thread_of(call: Call, channel: Channel) -> str | None:
@@ -186,4 +188,6 @@ def _append(call: Call, message: Message, text: str, chunks: list[JSON]) -> None
             raise Refused("streaming_mode_mismatch")
         stream.shape = shape
     message.text += text
+    if CALLS.search(message.text):
+        call.world.complaints.append(f"{call.method}: what is streamed calls people")
     stream.chunks += chunks

@@ -254,6 +254,10 @@ class SlackServer(World):
         refusal = Refused(error, status, retry_after)
         self.web_api.failures.append(Failure(method, refusal, times))
 
+    def lose_next(self, method: str) -> None:
+        """Do what the next call of `method` asks for, and cut the line before saying so."""
+        self.web_api.losses.append(method)
+
     def give_up(self) -> None:
         """Tell no more of what was not acknowledged until now."""
         self.socket.deliveries = [one for one in self.socket.deliveries if one.acks]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bot.config import Config
+from bot.config import Config, EngineConfig, GateConfig, LearningConfig, SftConfig
 from bot.engine.local import LocalEngine
 from bot.learning_port import LearningEvent
 from bot.store import Store
@@ -21,6 +21,15 @@ from learning.types import Check, Outcome, Verdict
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE = ChannelKey("console", "local", "here")
+THERE = ChannelKey("local", "local", "there")
+SLOTS = EngineConfig(adapter_rank=4, rows=4, adapter_slots=2)
+
+
+def config(**learning: Any) -> Config:
+    """Settings with which a small model learns in a moment, from liked replies alone."""
+    learning = {"objective": "sft", "gate": GateConfig(folds=0, replies=4)} | learning
+    sft = SftConfig(epochs=1, batch=4, micro_batch=4, rank=4, alpha=8, learning_rate=1e-2)
+    return Config(engine=SLOTS, learning=LearningConfig(sft=sft, **learning))
 
 
 def exchange(number: int = 1, **changes: Any) -> Exchange:
@@ -104,3 +113,22 @@ async def world(
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
+
+
+class Opener:
+    """Opens the same data folder again and again, as restarts do."""
+
+    def __init__(self, engine: LocalEngine, data: Path, settings: Config | None = None) -> None:
+        self.engine, self.data, self.settings = engine, data, settings or config()
+
+    def __call__(
+        self, *outcomes: Outcome, settings: Config | None = None, **parts: Any
+    ) -> AbstractAsyncContextManager[World]:
+        parts.setdefault("judge", saying(*(outcomes or ("promote",))))
+        return world(self.engine, self.data, settings or self.settings, **parts)
+
+    async def restart(self) -> None:
+        """A restart begins with nothing loaded."""
+        for name in self.engine.loaded():
+            if name != BASE:
+                await self.engine.unload(name)

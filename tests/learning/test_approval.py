@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,40 +12,21 @@ import pytest
 
 from bot.app import prune_adapters
 from bot.engine.base import Job, Resident
-from bot.engine.local import LocalEngine
 from bot.errors import LearningError
 from bot.types import BASE
 from learning.awaited import train_once
 from learning.simulation.plan import config_for
 from learning.types import TrainResult, Verdict
-from tests.engine.tiny import load, make_adapter, make_model
-from tests.learning.rated import HERE, World, saying
-from tests.learning.test_loop import SLOTS, THERE, Opener, config
+from tests.engine.tiny import make_adapter
+from tests.learning.rated import HERE, THERE, Opener, World, config, saying
 
 ADMIN = config(approval="admin")
 SAMPLES = (("Hello", "Hm.", "Hello!"),)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
 def checkpoint(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_adapter(model, tmp_path_factory.mktemp("adapter"), seed=1)
-
-
-@pytest.fixture
-async def engine(model: Path) -> AsyncIterator[LocalEngine]:
-    made = LocalEngine(load(model, SLOTS), SLOTS, 0.25)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def opened(engine: LocalEngine, tmp_path: Path) -> Opener:
-    return Opener(engine, tmp_path / "data")
 
 
 Trainer = Callable[..., Job]
@@ -136,7 +117,7 @@ async def test_a_version_turned_away_is_tried_no_longer_and_never_serves(
 ) -> None:
     async with opened(settings=ADMIN, train=ready) as here:
         await here.rate(16)
-        outcome = await train_once(here.loop, here.store, lambda share: None)
+        outcome = await train_once(here.loop, here.store)
         assert outcome.reason.endswith(" v0001 waits for approval: /learn approve v1")
         await here.loop.try_version(HERE, "v0001")
         assert await here.loop.veto("v0001") == (

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.config import Config, EngineConfig, LearningConfig, PreferenceConfig, SftConfig
+from bot.config import (
+    Config,
+    EngineConfig,
+    GateConfig,
+    LearningConfig,
+    PreferenceConfig,
+    SftConfig,
+    TasteConfig,
+)
 from bot.engine.local import LocalEngine
-from learning.training.choice import choose
+from learning.training.choice import choose, passes
 from learning.training.supervision import Choice
-from learning.types import Snapshot
+from learning.types import BaseReply, Snapshot
 from tests.engine.tiny import load, make_model
 from tests.learning.rated import saying, world
 from tests.learning.votes_of_words import END, make_snapshot
@@ -30,6 +39,34 @@ def test_a_small_set_learns_from_likes_and_says_what_is_missing() -> None:
     assert few.name == "sft"
     assert few.reason.startswith("298 rated replies, 149 of them disliked")
     assert "from 300 and 50" in few.reason
+
+
+def with_drawn(snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, chosen=(BaseReply((1, 2), (20, END)),) * 3)
+
+
+@pytest.mark.parametrize("objective", ["auto", "taste"])
+def test_replies_that_were_drawn_are_learned_from_before_anything_else(objective: str) -> None:
+    snapshot = with_drawn(make_snapshot(200, 50, 50, rivals=True))
+    found = chosen(snapshot, objective)
+    assert found.name == "taste"
+    assert found.reason == "100 liked replies, and 3 that were drawn"
+    assert chosen(snapshot, "kto").name == "kto"
+
+
+def test_where_nothing_could_be_drawn_likes_alone_are_learned_from() -> None:
+    found = chosen(make_snapshot(), "taste")
+    assert found.name == "sft"
+    assert "cannot be told from dislikes" in found.reason
+
+
+def test_with_drawn_replies_passes_and_rate_are_their_own() -> None:
+    settings = LearningConfig(
+        sft=SftConfig(epochs=7, learning_rate=0.1), taste=TasteConfig(epochs=5)
+    )
+    taste = choose(with_drawn(make_snapshot()), (END,), settings)
+    assert (passes(taste, settings).epochs, passes(taste, settings).learning_rate) == (5, 0.0)
+    assert passes(Choice(), settings) == settings.sft
 
 
 def test_enough_votes_bring_kto_and_pairs_bring_dpo() -> None:
@@ -77,7 +114,8 @@ async def test_a_run_says_what_it_learns_by_and_the_version_keeps_it(
     slots = EngineConfig(adapter_rank=4, rows=4, adapter_slots=2)
     sft = SftConfig(epochs=1, batch=4, micro_batch=4, rank=4, alpha=8)
     learning = LearningConfig(
-        sft=sft, objective=objective, preference=PreferenceConfig(learning_rate=0.02)
+        sft=sft, objective=objective, preference=PreferenceConfig(learning_rate=0.02),
+        taste=TasteConfig(draws=0), gate=GateConfig(folds=0),
     )
     engine = LocalEngine(load(make_model(tmp_path / "model"), slots), slots, 0.25)
     config = Config(engine=slots, learning=learning)

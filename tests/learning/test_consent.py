@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,37 +14,18 @@ import pytest
 from bot.app import App, open_app
 from bot.commands import Asker, Text, parse
 from bot.config import Config, LearningConfig, WeighingConfig
-from bot.engine.local import LocalEngine
 from bot.errors import AdapterError, NothingToLearn
 from bot.store import Consent, Decision
 from bot.types import BASE, ChannelKey, Message
 from learning.awaited import train_once
 from learning.votes.dataset import folders_with, read_snapshot
 from learning.votes.export import FORMATS, export_votes
-from tests.engine.tiny import load, make_model
-from tests.learning.rated import HERE, World, exchange, vote
-from tests.learning.test_loop import SLOTS, Opener, config, stuck
+from tests.learning.rated import HERE, Opener, World, config, exchange, vote
+from tests.learning.test_loop import stuck
 
 GUILD = ChannelKey("discord", "7", "general")
 PLANTED = "xyzzy plover"
 TERMS = {"platform_terms_acknowledged": True}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-async def engine(model: Path) -> AsyncIterator[LocalEngine]:
-    made = LocalEngine(load(model, SLOTS), SLOTS, 0.25)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def opened(engine: LocalEngine, tmp_path: Path) -> Opener:
-    return Opener(engine, tmp_path / "data")
 
 
 async def rate_on_discord(here: World, number: int, *authors: str) -> None:
@@ -144,7 +124,7 @@ async def test_the_newest_version_that_never_saw_the_words_serves_again(opened: 
         assert await here.loop.forget([17]) == "No version was trained on that."
         assert "the base model serves" in await here.loop.forget([1])
         assert here.loop.current(HERE) == BASE
-    await opened.forget()
+    await opened.restart()
     async with opened() as here:
         assert here.loop.current(HERE) == BASE
         assert (await here.learn()).adapter == "v0003"
@@ -243,7 +223,7 @@ async def test_forgotten_words_are_in_no_byte_of_the_data_folder(
         ids = app.engine.template.encode(PLANTED)[2:-2]
         packed, listed = struct.pack(f"<{len(ids)}I", *ids), ",".join(map(str, ids)).encode()
         needles = [PLANTED.encode(), packed, listed]
-        outcome = await train_once(app.learning, app.store, lambda share: None)
+        outcome = await train_once(app.learning, app.store)
         assert outcome.verdict == "shadow", outcome
         await app.learning.try_version(GUILD, "v0001")
         assert traces_of(data, needles)

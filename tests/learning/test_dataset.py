@@ -13,14 +13,14 @@ from bot.types import BASE, ChannelKey, Exchange, Sampling
 from learning.replay import base_replies
 from learning.types import BaseReply, Example, Label, Snapshot
 from learning.votes.dataset import (
+    Built,
     build_examples,
     digest,
-    part_of,
     read_snapshot,
     require_enough,
-    units,
     write_snapshot,
 )
+from learning.votes.split import part_of, units
 from tests.learning.rated import HERE, START, exchange
 
 
@@ -29,7 +29,7 @@ def made(
 ) -> tuple[Example, ...]:
     labels = [Label(one.id, liked is None or one.id in liked, 1.0, ("ann",)) for one in exchanges]
     timeline = [Moment(one.id, one.channel, one.time) for one in exchanges]
-    return build_examples(labels, exchanges, timeline, base="tiny", private=private)
+    return build_examples(labels, exchanges, timeline, base="tiny", private=private).examples
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,60 @@ def test_a_duplicate_in_the_hold_out_holds_out_all_of_them() -> None:
         for key in (held, trained)
     ]
     labels = [Label(one.id, True, 1.0, ("ann",)) for one in same]
-    (one,) = build_examples(labels, same, moments(9), base="tiny", private=False)
+    (one,) = build_examples(labels, same, moments(9), base="tiny", private=False).examples
     assert (one.exchange_id, one.part, one.folded) == (held, "holdout", (trained,))
+
+
+def showing(example: int, number: int) -> tuple[list[Exchange], Built]:
+    """Two rated exchanges, of which the second had the first as an example in its prompt."""
+    both = [exchange(example), exchange(number, examples=(example,))]
+    labels = [Label(one.id, True, 1.0, ("ann",)) for one in both]
+    timeline = [Moment(n, HERE, START + timedelta(minutes=n)) for n in range(1, 60)]
+    return both, build_examples(labels, both, timeline, base="tiny", private=False)
+
+
+def test_what_showed_an_example_lies_on_the_same_side_of_the_border_or_nowhere() -> None:
+    unit = units([Moment(n, HERE, START + timedelta(minutes=n)) for n in range(1, 60)])
+    held = {key: part_of(name) == "holdout" for key, name in unit.items()}
+    seen = set()
+    for example in range(1, 30):
+        for number in range(30, 59):
+            _, built = showing(example, number)
+            used = {one.exchange_id for one in built.examples}
+            assert used == ({example, number} if held[example] == held[number] else {example})
+            if number not in used:
+                where = "is kept for judging" if held[example] else "is learned from"
+                why = f"its prompt showed reply {example}, which {where}"
+                assert built.left_out == {number: why}
+            seen.add((held[example], held[number]))
+    assert len(seen) == 4
+
+
+def test_an_example_counts_where_it_lies_though_nobody_rates_it_now() -> None:
+    for number in range(30, 59):
+        both, rated = showing(1, number)
+        timeline = [Moment(n, HERE, START + timedelta(minutes=n)) for n in range(1, 60)]
+        alone = build_examples(
+            [Label(number, True, 1.0, ("ann",))], both, timeline, base="tiny", private=False
+        )
+        assert alone.left_out == {
+            key: why for key, why in rated.left_out.items() if key == number
+        }
+        assert bool(alone.examples) != bool(alone.left_out)
+
+
+def test_an_example_that_was_folded_into_the_hold_out_is_on_its_side() -> None:
+    unit = units(moments(9))
+    held = next(key for key, name in unit.items() if part_of(name) == "holdout")
+    first, last = [key for key, name in unit.items() if part_of(name) == "train"][:2]
+    by_id = {one.exchange_id: one for one in moments(9)}
+    same = [exchange(key, prompt=exchange(1).prompt, reply="same", time=by_id[key].time)
+            for key in (held, first)]
+    given = [*same, exchange(last, examples=(first,), time=by_id[last].time)]
+    labels = [Label(one.id, True, 1.0, ("ann",)) for one in given]
+    built = build_examples(labels, given, moments(9), base="tiny", private=False)
+    assert [one.exchange_id for one in built.examples] == [held]
+    assert set(built.left_out) == {last}
 
 
 def test_parts_come_out_at_seventy_ten_twenty() -> None:

@@ -1,68 +1,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.config import Config, EngineConfig, LearningConfig, ScheduleConfig, SftConfig
+from bot.config import ScheduleConfig
 from bot.engine.base import Job, Resident
 from bot.engine.local import LocalEngine
 from bot.errors import AdapterError, LearningError, NothingToLearn
 from bot.store import Store
-from bot.types import BASE, ChannelKey
+from bot.types import BASE
 from learning.serving import lineage
 from learning.training.trainer import training_job
 from learning.types import TrainProgress
 from tests.engine.tiny import load, make_model, prompt_ids, reply
-from tests.learning.rated import HERE, World, saying, vote, world
-
-THERE = ChannelKey("local", "local", "there")
-SLOTS = EngineConfig(adapter_rank=4, rows=4, adapter_slots=2)
-
-
-def config(**learning: Any) -> Config:
-    sft = SftConfig(epochs=1, batch=4, micro_batch=4, rank=4, alpha=8, learning_rate=1e-2)
-    return Config(engine=SLOTS, learning=LearningConfig(sft=sft, **learning))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-async def engine(model: Path) -> AsyncIterator[LocalEngine]:
-    made = LocalEngine(load(model, SLOTS), SLOTS, 0.25)
-    yield made
-    await made.close()
-
-
-class Opener:
-    """Opens the same data folder again and again, as restarts do."""
-
-    def __init__(self, engine: LocalEngine, data: Path) -> None:
-        self.engine, self.data = engine, data
-
-    def __call__(
-        self, *outcomes: Any, settings: Config | None = None, **parts: Any
-    ) -> AbstractAsyncContextManager[World]:
-        parts.setdefault("judge", saying(*(outcomes or ("promote",))))
-        return world(self.engine, self.data, settings or config(), **parts)
-
-    async def forget(self) -> None:
-        """A restart begins with nothing loaded."""
-        for name in self.engine.loaded():
-            if name != BASE:
-                await self.engine.unload(name)
-
-
-@pytest.fixture
-def opened(engine: LocalEngine, tmp_path: Path) -> Opener:
-    return Opener(engine, tmp_path / "data")
+from tests.learning.rated import HERE, SLOTS, THERE, Opener, config, saying, vote, world
 
 
 def stuck(
@@ -245,7 +200,7 @@ async def test_a_run_interrupted_while_judging_is_judged_and_not_trained_again(
         while (await here.until("stage")).text != "run 1: judging v0001":
             pass
         assert here.loop.current(HERE) == BASE
-    await opened.forget()
+    await opened.restart()
     async with opened(train=stuck) as here:
         assert (await here.until("finished")).adapter == "v0001"
         assert here.loop.current(HERE) == "v0001"
@@ -277,7 +232,7 @@ async def test_a_damaged_champion_is_replaced_by_the_one_before(
         await here.learn()
         await here.learn()
         folder = here.registry.path("v0002")
-    await opened.forget()
+    await opened.restart()
     if damage == "weights":
         (folder / "adapter_model.safetensors").write_bytes(b"half")
     elif damage == "manifest":
@@ -294,13 +249,48 @@ async def test_a_damaged_champion_is_replaced_by_the_one_before(
         assert "v0001 serves instead" in event.data["text"]
 
 
+async def test_a_champion_of_a_rank_there_is_no_room_for_is_kept_and_not_served(
+    opened: Opener, model: Path
+) -> None:
+    usual = config()
+    small = usual.model_copy(update={
+        "engine": SLOTS.model_copy(update={"adapter_rank": 2}),
+        "learning": usual.learning.model_copy(update={
+            "sft": usual.learning.sft.model_copy(update={"rank": 2}),
+        }),
+    })  # fmt: skip
+    async with opened(settings=small) as here:
+        await here.rate(16)
+        await here.learn()
+    await opened.restart()
+    async with opened() as here:
+        await here.learn()
+        assert here.loop.current(HERE) == "v0002"
+    await opened.restart()
+    engine = LocalEngine(load(model, small.engine), small.engine, 0.25)
+    try:
+        async with world(engine, opened.data, small, judge=saying("promote")) as here:
+            assert here.loop.current(HERE) == await here.store.champion() == "v0001"
+            (event,) = await here.store.events("fallback")
+            assert "rank 4 exceeds engine.adapter_rank = 2; raise it" in event.data["text"]
+            assert "v0001 serves instead" in event.data["text"]
+    finally:
+        await engine.close()
+    async with opened() as here:
+        assert {ref.name: ref.status for ref in await here.loop.adapters()} == {
+            "v0001": "champion", "v0002": "retired",
+        }  # fmt: skip
+        await here.loop.rollback("v0002")
+        assert here.loop.current(HERE) == "v0002"
+
+
 async def test_a_champion_of_another_base_is_kept_and_not_served(
     opened: Opener, tmp_path: Path
 ) -> None:
     async with opened() as here:
         await here.rate(16)
         await here.learn()
-    await opened.forget()
+    await opened.restart()
     other = LocalEngine(load(make_model(tmp_path / "other", "gpt2"), SLOTS), SLOTS, 0.25)
     try:
         async with world(other, opened.data, config(), judge=saying("promote")) as here:
@@ -318,7 +308,7 @@ async def test_a_channel_goes_on_trying_its_version_after_a_restart(opened: Open
         await here.rate(16)
         await here.learn()
         await here.loop.try_version(HERE, "v0001")
-    await opened.forget()
+    await opened.restart()
     async with opened() as here:
         assert (here.loop.current(HERE), here.loop.current(THERE)) == ("v0001", BASE)
         await here.loop.try_version(HERE, None)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from bot.marks import marks
 from bot.types import Exchange, Turn
-from learning.votes.novelty import marks, novelties
+from learning.votes.novelty import novelties
 from tests.learning.rated import exchange
 
 LINK = "Look at https://Evil.example/a?b=1."

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from learning.overlap import overlap, tokeniser_for, words_of
+from learning.overlap import overlap, tokeniser_for
+from learning.scripts import words_of
 
 FINE, FINER = "今天天气很好，我们去公园吧", "今天天气不错，我们去公园吧"
 

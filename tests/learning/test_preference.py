@@ -121,7 +121,7 @@ def test_another_objective_does_not_go_on_with_a_checkpoint(
     assert (tmp_path / "run" / WEIGHTS).read_bytes() == (tmp_path / "fresh" / WEIGHTS).read_bytes()
 
 
-@pytest.mark.parametrize(("choice", "fits"), [(KTO, 1), (DPO, 2), (BOTH, 2)])
+@pytest.mark.parametrize(("choice", "fits"), [(KTO, 20), (DPO, 30), (BOTH, 30)])
 def test_out_of_memory_halves_the_micro_batch_and_learns_the_same(
     base: Path, model: PreTrainedModel, tmp_path: Path, choice: Choice, fits: int
 ) -> None:

@@ -19,8 +19,7 @@ from bot.types import BASE
 from learning.reports.picture import draw_verdict
 from learning.reports.summary import report_of
 from tests.engine.tiny import load, make_model
-from tests.learning.rated import world
-from tests.learning.test_loop import SLOTS, config
+from tests.learning.rated import SLOTS, config, world
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 CHECKS: list[dict[str, Any]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,15 +16,13 @@ from bot.engine.local import LocalEngine
 from bot.errors import DataError, LearningError, NothingToLearn
 from bot.moderation import Moderation
 from bot.store import Store
-from bot.types import ChannelKey, Turn, VoteValue
+from bot.types import ChannelKey, Message, Turn, VoteValue
 from learning.types import TrainProgress
 from learning.votes.dataset import read_snapshot
 from learning.votes.explain import explain
 from learning.votes.gathering import Gathered, gather
 from learning.votes.review import ReviewQueue
-from tests.engine.tiny import load, make_model
-from tests.learning.rated import START, exchange, vote
-from tests.learning.test_loop import SLOTS, Opener, config
+from tests.learning.rated import HERE, START, Opener, config, exchange, vote
 
 LINK = "https://evil.example/a"
 MARK = "evil.example/a"
@@ -154,19 +153,32 @@ async def test_deciding_about_an_unknown_reply_is_an_error_that_says_where_to_lo
     assert await store.reviews() == []
 
 
+async def test_what_waits_or_was_dropped_is_never_an_example(store: Store) -> None:
+    rng = random.Random(3)
+    for number in range(60):
+        words = ("Yes.", f"Go to evil{rng.randrange(30)}.example.com", f"Ask @eve{number // 4}")
+        question = Turn("user", f"question {rng.randrange(6)}")
+        asker = rng.choice("abcd")
+        row = await store.add_message(
+            Message(HERE, asker, question.content, f"m{number}", START, "A", private=False)
+        )
+        given = exchange(
+            number, prompt=(question,), asker=asker, authors=(asker,), reply=rng.choice(words)
+        )
+        key = await store.add_exchange(given, answers=row)
+        for rater in rng.sample("abcd", rng.choice((1, 1, 1, 2))):
+            await store.add_vote(vote(key, rng.choice((1, 1, 1, -1)), rater))
+        if rng.random() < 0.15:
+            await store.add_review(key, rng.random() < 0.5, "console/ann", START)
+    found = await gathered(store)
+    waits = {one.exchange.id for one in found.waiting}
+    dropped = {key for key, why in found.left_out.items() if why.startswith("an operator")}
+    liked = {one.exchange_id for one in await store.liked(HERE, Config().learning, 1000)}
+    assert min(len(waits), len(dropped), len(liked)) > 3
+    assert liked.isdisjoint(waits | dropped)
+
+
 # In a run
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-async def engine(model: Path) -> AsyncIterator[LocalEngine]:
-    made = LocalEngine(load(model, SLOTS), SLOTS, 0.25)
-    yield made
-    await made.close()
 
 
 def endless(*given: object, **options: object) -> Job:

@@ -50,6 +50,13 @@ def opinion(rater: Rater, reply: str) -> int | None:
     [
         ("short_replies", "I am fine, thanks.", "I am fine, thanks, and how about you?"),
         ("asks_back", "Fine! And you? ", "Fine? I think so."),
+        ("exclaims", "Hello! Nice to see you.", "Hello. Nice to see you?"),
+        ("on_topic", "And a hello to you.", "Good day to you."),
+        ("warm_words", "So glad you came.", "You came, I see."),
+        (
+            "long_replies", "I am fine and so is the cat who sat by the window all day long.",
+            "I am fine and so is the cat who sat by the window.",
+        ),
     ],
 )
 def test_a_shipped_rater_likes_what_its_name_says(name: str, liked: str, disliked: str) -> None:
@@ -113,7 +120,7 @@ def test_a_rater_file_that_cannot_be_imported_is_told_with_its_line(
 
 
 def test_a_missing_rater_file_names_the_ones_that_ship() -> None:
-    with pytest.raises(DataError, match="asks_back, noisy, short_replies"):
+    with pytest.raises(DataError, match="asks_back, exclaims, .* short_replies, warm_words"):
         load_rater(Path("nowhere/taste.py"))
 
 
@@ -597,13 +604,13 @@ async def test_two_rounds_through_every_room_come_out_the_same_twice(tmp_path: P
             },
         }
     )
-    settings = SimulationSettings(taste, prompts, votes=24, every=12, raters=3, held_out=4)
+    settings = SimulationSettings(taste, prompts, votes=60, every=30, raters=3, held_out=4)
     results = []
     for data in (tmp_path / "a", tmp_path / "b"):
         async with open_app(config_for(config), data) as app:
             results.append(without_seconds(await simulate(app, settings, lambda progress: None)))
-            assert await app.store.count_votes() == 24
+            assert await app.store.count_votes() == 60
     assert results[0] == results[1]
-    assert [one["votes"] for one in results[0]["rounds"]] == [0, 12, 24]
+    assert [one["votes"] for one in results[0]["rounds"]] == [0, 30, 60]
     assert {one["verdict"] for one in results[0]["rounds"][1:]} <= {"promote", "shadow", "reject"}
     assert all(len(one["ci"]) == 2 for one in results[0]["rounds"])

@@ -233,15 +233,15 @@ def test_the_kl_term_holds_the_candidate_nearer_to_the_base(
 
 
 class Cramped(TinyResident):
-    """A device on which only so many rows fit at a time."""
+    """A device on which only so many tokens fit at a time."""
 
-    fits = 1
+    fits = 20
 
     def twin(self) -> PreTrainedModel:
         twin = super().twin()
 
         def refuse(_: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
-            if kwargs["input_ids"].shape[0] > self.fits:
+            if kwargs["input_ids"].numel() > self.fits:
                 raise torch.OutOfMemoryError("no room")
 
         twin.register_forward_pre_hook(refuse, with_kwargs=True)

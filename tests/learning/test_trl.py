@@ -66,7 +66,7 @@ def theirs(kind: type, folder: Path, inputs: dict[str, Tensor], **settings: obje
 
 def log_probs(adapter: Adapter, rows: list[Row]) -> Tensor:
     batch = collate(rows, CPU)
-    logits = adapter.logits(batch.input_ids, batch.positions)
+    logits = adapter.logits(batch)
     return reply_log_probs(logits, batch.targets, batch.owners, len(rows))
 
 

@@ -126,22 +126,36 @@ def test_empty_endless_and_failed_replies_are_sick(
     assert is_sick(finish, text, reply) is sick  # type: ignore[arg-type]
 
 
+def sick(health: Health, version: str, *replies: bool) -> None:
+    for reply in replies:
+        health.note(version, reply)
+
+
 def test_one_odd_reply_is_no_illness_and_two_close_together_are() -> None:
     health = Health()
-    health.before.extend([False] * 100)
-    health.now.extend([True] + [False] * 9)
-    assert not health.ill(2)
-    health.now.append(False)  # the odd one is long ago
-    health.now.append(True)
-    assert not health.ill(2)
-    health.now.append(True)
-    assert health.ill(2)
+    sick(health, "old", *[False] * 100)
+    sick(health, "new", True, *[False] * 9)
+    assert not health.ill("new", "old", 2)
+    sick(health, "new", False, True)  # the odd one is long ago
+    assert not health.ill("new", "old", 2)
+    sick(health, "new", True)
+    assert health.ill("new", "old", 2)
+    assert health.sentence("new", "old") == (
+        "2 of its last 10 replies were empty, endless or failed, against 0 of 100 before"
+    )
 
 
 def test_what_was_usual_before_is_no_illness() -> None:
     health = Health()
-    health.before.extend([True, *[False] * 99])
-    health.now.extend([True, True])
-    assert not health.ill(2)
-    health.now.append(True)
-    assert health.ill(2)
+    sick(health, "old", True, *[False] * 99)
+    sick(health, "new", True, True)
+    assert not health.ill("new", "old", 2)
+    sick(health, "new", True)
+    assert health.ill("new", "old", 2)
+
+
+def test_what_was_usual_before_is_told_by_the_last_hundred_replies() -> None:
+    health = Health()
+    sick(health, "old", True, *[False] * 100)
+    sick(health, "new", True, True)
+    assert health.ill("new", "old", 2)

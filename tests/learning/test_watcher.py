@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.config import Config, EngineConfig, LearningConfig, SftConfig, WatchConfig
-from bot.engine.local import LocalEngine
+from bot.config import Config, EngineConfig, GateConfig, LearningConfig, SftConfig, WatchConfig
 from bot.types import BASE, ChannelKey
 from learning.serving import stays
-from tests.engine.tiny import load, make_model
-from tests.learning.rated import HERE, World, exchange, saying, vote, world
+from tests.learning.rated import HERE, Opener, World, exchange, vote
 
 SLOTS = EngineConfig(adapter_rank=4, rows=4, adapter_slots=3)
 CHANNELS = [ChannelKey("discord", "guild", f"c{number}") for number in range(400)]
@@ -26,40 +21,15 @@ def config(slots: int = 3, **watch: Any) -> Config:
     sft = SftConfig(epochs=1, batch=16, micro_batch=16, rank=4, alpha=8, learning_rate=1e-2)
     return Config(
         engine=SLOTS.model_copy(update={"adapter_slots": slots}),
-        learning=LearningConfig(sft=sft, watch=WatchConfig(**watch)),
+        learning=LearningConfig(
+            objective="sft", sft=sft, gate=GateConfig(folds=0), watch=WatchConfig(**watch)
+        ),
     )
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
-async def engine(model: Path) -> AsyncIterator[LocalEngine]:
-    made = LocalEngine(load(model, SLOTS), SLOTS, 0.25)
-    yield made
-    await made.close()
-
-
-class Opener:
-    """Opens the same data folder again and again, as restarts do."""
-
-    def __init__(self, engine: LocalEngine, data: Path) -> None:
-        self.engine, self.data = engine, data
-
-    def __call__(self, settings: Config | None = None) -> AbstractAsyncContextManager[World]:
-        return world(self.engine, self.data, settings or config(), judge=saying("promote"))
-
-    async def restart(self) -> None:
-        for name in self.engine.loaded():
-            if name != BASE:
-                await self.engine.unload(name)
-
-
-@pytest.fixture
-def opened(engine: LocalEngine, tmp_path: Path) -> Opener:
-    return Opener(engine, tmp_path / "data")
+def settings() -> Config:
+    return config()
 
 
 async def rated(
@@ -109,7 +79,7 @@ async def test_a_version_that_is_clearly_liked_less_is_rolled_back_and_operators
 async def test_votes_given_while_the_bot_was_away_count_at_the_next_start(
     opened: Opener,
 ) -> None:
-    async with opened(config(enabled=False)) as here:
+    async with opened(settings=config(enabled=False)) as here:
         await promoted(here)
         await rated(here, "v0001", 8, 40)
         assert (await here.loop.status()).watched == ""
@@ -120,7 +90,7 @@ async def test_votes_given_while_the_bot_was_away_count_at_the_next_start(
 async def test_a_version_that_is_liked_as_much_goes_on_when_it_has_been_watched(
     opened: Opener,
 ) -> None:
-    async with opened(config(votes=60)) as here:
+    async with opened(settings=config(votes=60)) as here:
         await promoted(here)
         await rated(here, "v0001", 20, 10, rng=random.Random(3))
         assert (await here.loop.status()).watched == (
@@ -133,7 +103,7 @@ async def test_a_version_that_is_liked_as_much_goes_on_when_it_has_been_watched(
             "v0001 was watched and goes on: 40 of 60 liked against 60 of 90 before"
         )
     await opened.restart()
-    async with opened(config(votes=60)) as here:
+    async with opened(settings=config(votes=60)) as here:
         assert {here.loop.current(channel) for channel in CHANNELS} == {"v0001"}
         assert (await here.loop.status()).watched == ""
 
@@ -167,7 +137,7 @@ async def test_a_channel_that_tries_a_version_keeps_it(opened: Opener) -> None:
 
 
 async def test_a_run_that_needs_the_slot_of_the_version_before_gets_it(opened: Opener) -> None:
-    async with opened(config(slots=2)) as here:
+    async with opened(settings=config(slots=2)) as here:
         await promoted(here)
         for number in (1, 2):
             assert (await here.learn()).kind == "finished"
@@ -195,6 +165,39 @@ async def test_replies_that_stay_empty_roll_back_at_once_and_a_single_one_does_n
             "rolled back from v0001 to the base model: 2 of its last 10 replies were empty, "
             "endless or failed, against 0 of 90 before"
         )
+
+
+async def test_replies_that_were_sick_before_a_restart_count_after_it(opened: Opener) -> None:
+    async with opened() as here:
+        await promoted(here)
+        base = here.engine.info.fingerprint
+        for finish, reply in (("stop", "fine"), ("stop", ""), ("stop", "fine")):
+            given = exchange(adapter="v0001", base=base, finish=finish, reply=reply)
+            await here.store.add_exchange(given)
+    await opened.restart()
+    async with opened() as here:
+        await here.loop.status()
+        assert here.loop.current(HERE) == "v0001"
+        here.loop.on_reply("v0001", "error", "", [])
+        assert (await here.until("rolled_back")).text == (
+            "rolled back from v0001 to the base model: 2 of its last 4 replies were empty, "
+            "endless or failed, against 0 of 15 before"
+        )
+
+
+async def test_votes_that_are_changed_or_taken_back_are_counted_as_they_stand(
+    opened: Opener,
+) -> None:
+    async with opened() as here:
+        await promoted(here)
+        first = await here.store.count_exchanges() + 1
+        await rated(here, "v0001", 4, 0)
+        assert "4 of 4 liked" in (await here.loop.status()).watched
+        for key, value in ((first, -1), (first + 1, 0)):
+            changed = vote(key, value, f"p{key}.0", datetime.now(UTC))
+            await here.store.add_vote(changed)
+            await here.loop.on_vote(changed)
+        assert "2 of 3 liked" in (await here.loop.status()).watched
 
 
 async def test_operators_are_told_once_that_replies_are_rated_less_often(

@@ -27,6 +27,8 @@ class Place(Protocol):
 
     name: str
     person: str
+    bob: Any
+    """Somebody else."""
     key: ChannelKey
     games: str
     """Another channel, where it answers only who asks it."""
@@ -36,7 +38,7 @@ class Place(Protocol):
     settings: dict[str, object]
 
     async def ready(self) -> None: ...
-    async def say(self, text: str) -> Sent: ...
+    async def say(self, text: str, person: Any = None) -> Sent: ...
     async def chat(self, text: str) -> Sent: ...
     async def mention(self, text: str) -> Sent: ...
     async def open_thread(self, question: Sent) -> None: ...
@@ -61,6 +63,7 @@ class OnDiscord:
         self.server = server
         guild = server.add_guild("Rabbits")
         self.channel, self.ada = guild.add_channel("general"), guild.add_member("ada")
+        self.bob = guild.add_member("bob")
         self.elsewhere = guild.add_channel("games")
         thread = server.start_thread(self.elsewhere, self.ada, "go", with_bot=True)
         self.games = str(self.elsewhere.id)
@@ -75,8 +78,8 @@ class OnDiscord:
     async def ready(self) -> None:
         await self.server.ready()
 
-    async def say(self, text: str) -> Sent:
-        return await self.server.say(self.channel, self.ada, text)
+    async def say(self, text: str, person: Any = None) -> Sent:
+        return await self.server.say(self.channel, person or self.ada, text)
 
     async def chat(self, text: str) -> Sent:
         return await self.server.say(self.elsewhere, self.ada, text)
@@ -137,6 +140,7 @@ class OnSlack:
     def __init__(self, server: slack_server.SlackServer) -> None:
         self.server = server
         self.channel, self.ada = server.add_channel("general"), server.add_user("ada")
+        self.bob = server.add_user("bob")
         self.elsewhere = server.add_channel("games")
         self.games = self.elsewhere.id
         self.thread = ChannelKey("slack", server.team_id, f"{self.games}:{server.ts()}")
@@ -150,8 +154,8 @@ class OnSlack:
     async def ready(self) -> None:
         await self.server.ready()
 
-    async def say(self, text: str) -> Sent:
-        return await self.server.say(self.channel, self.ada, text)
+    async def say(self, text: str, person: Any = None) -> Sent:
+        return await self.server.say(self.channel, person or self.ada, text)
 
     async def chat(self, text: str) -> Sent:
         return await self.server.say(self.elsewhere, self.ada, text)

@@ -14,7 +14,7 @@ from discord.gateway import DiscordWebSocket
 from bot.conversation import Reply, ReplyEvent, TextDelta
 from bot.platforms.discord import outgoing
 from bot.platforms.discord.client import set_api_base
-from bot.platforms.live import LiveReply
+from bot.platforms.live import LiveReply, Messages
 from bot.types import BASE, ChannelKey, Exchange, Sampling, Timings, Turn
 from tests.fakes.discord_server import DiscordServer
 from tests.platforms.conftest import config_of, running, until
@@ -48,16 +48,14 @@ async def test_nine_thousand_characters_with_code_become_sound_messages_within_t
                         await grown.wait()
                 yield Reply(ANSWER, 1)
 
-            live = LiveReply(
-                poster, limit=outgoing.LIMIT, interval=0.25, posted=lambda _: grown.set()
-            )
-            await live.follow(events())
+            paper = Messages(poster, limit=outgoing.LIMIT, posted=lambda _: grown.set())
+            await LiveReply(paper, interval=0.25).follow(events())
             await client.close()
             await connection
         said = [message.content for message in server.messages(place)]
 
     assert server.rate_limited == 0
-    assert len(said) == len(live.ids) >= 5
+    assert len(said) == len(paper.ids) >= 5
     for text in said:
         assert len(text) <= 2000
         assert text.count("```") % 2 == 0

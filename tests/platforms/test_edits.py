@@ -143,16 +143,22 @@ async def test_a_sign_that_is_refused_keeps_nobody_from_an_answer_and_none_is_gi
 async def test_what_was_asked_by_or_where_it_is_blocked_since_is_not_answered_after_a_restart(
     place: Place, start: Start
 ) -> None:
+    allowed, bob = await place.say("I am bob", place.bob), str(place.bob.id)
+    place.give_up()
+    asked = [
+        (place.key, place.person, "142"), (place.thread, "42", "143"),
+        (place.key, bob, place.id_of(allowed)),
+    ]
     async with start(place) as here:
-        for key, person in ((place.key, place.person), (place.thread, "42"), (place.key, "43")):
-            said = Said(key, person, f"I am {person}", f"1{person}", datetime.now(UTC))
+        for key, person, message in asked:
+            said = Said(key, person, f"I am {person}", message, datetime.now(UTC))
             assert await here.app.conversation.hear(said) is not None
     blocked = {
         "users": {"blocked_ids": [place.person]}, "channels": {"blocked_ids": [place.games]},
     }
     async with start(place, permissions=blocked) as here:
         await answered(here.app, place, 1)
-        assert (await last(here.app, place)).asker == "43"
+        assert (await last(here.app, place)).asker == bob
         assert await here.app.store.count_exchanges() == 1
         assert await here.app.store.waiting_messages(place.name) == []
     assert len(place.replies()) == 1

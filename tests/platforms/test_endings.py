@@ -49,6 +49,12 @@ def nothing_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert [one.getMessage() for one in records if one.levelno >= logging.WARNING] == []
 
 
+def doing(work: str) -> asyncio.Task[object]:
+    """The one task that does something, by the name of its function."""
+    (task,) = [one for one in asyncio.all_tasks() if f" {work} " in str(one.get_coro())]
+    return task
+
+
 async def end(here: Running, gate: Gate, *, opened: bool) -> None:
     """Stop the bot while something waits at a gate, which is opened then or never."""
     await gate.reached.wait()
@@ -132,19 +138,25 @@ async def test_a_connection_to_slack_that_is_made_anew_at_the_end_is_given_up(
         await slack.ready()
         gate = slack.hold_requests("apps.connections.open")
         await slack.disconnect()
+        await gate.reached.wait()
+        renewing = doing("Socket.run_message_listeners")
         await end(here, gate, opened=False)
+        assert renewing.cancelled()
         gate.open()
 
 
-async def test_a_command_that_slack_tells_of_at_the_end_follows_no_run(
+async def test_a_command_that_slack_tells_of_at_the_end_is_given_up(
     slack: SlackServer, tmp_path: Path
 ) -> None:
-    """Its answer is given up with everything that goes on in the background."""
     channel, ada = slack.add_channel("general"), slack.add_user("ada")
     config = config_of(slack={"api_base": slack.api_base})
     gate = slack.hold_requests("users.info")
     async with running(config, tmp_path, ON_SLACK) as here:
         await slack.ready()
-        await slack.command(channel, ada, COMMAND, "status")
+        asked = await slack.command(channel, ada, COMMAND, "learn retrain")
+        await gate.reached.wait()
+        answering = doing("SlashCommands.run")
         await end(here, gate, opened=False)
+        assert answering.cancelled()
+        assert asked.responses == []
         gate.open()

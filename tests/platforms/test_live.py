@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.conversation import Reply, ReplyEvent, TextDelta
-from bot.platforms.live import LiveReply, PostError
+from bot.platforms.live import LiveReply, Messages, PostError
 
 NEVER = 3600.0
 
@@ -40,7 +40,7 @@ class Wall:
 async def test_the_first_words_are_posted_at_once_and_the_end_is_shown() -> None:
     wall = Wall()
     ids: list[str] = []
-    live = LiveReply(wall, limit=2000, interval=NEVER, posted=ids.append)
+    paper = Messages(wall, limit=2000, posted=ids.append)
 
     async def events() -> AsyncIterator[ReplyEvent]:
         yield TextDelta("Hello")
@@ -50,16 +50,16 @@ async def test_the_first_words_are_posted_at_once_and_the_end_is_shown() -> None
             yield TextDelta(word)
         yield Reply("Hello there, how are you?", 7)
 
-    reply = await live.follow(events())
+    reply = await LiveReply(paper, interval=NEVER).follow(events())
     assert reply is not None
     assert wall.said == {"m0": "Hello there, how are you?"}
     assert wall.calls == ["post", "edit"]
-    assert live.ids == tuple(ids) == ("m0",)
+    assert paper.ids == tuple(ids) == ("m0",)
 
 
 async def test_a_long_reply_goes_on_in_further_messages() -> None:
     wall = Wall()
-    live = LiveReply(wall, limit=100, interval=0.0)
+    live = LiveReply(Messages(wall, limit=100), interval=0.0)
     text = " ".join(f"word{n}" for n in range(60))
 
     async def events() -> AsyncIterator[ReplyEvent]:
@@ -73,13 +73,22 @@ async def test_a_long_reply_goes_on_in_further_messages() -> None:
     assert len(wall.said) > 3
 
 
+async def test_of_something_said_instead_of_a_long_reply_no_further_message_keeps_words() -> None:
+    wall = Wall()
+    paper = Messages(wall, limit=100)
+    await paper.show("word " * 50)
+    assert len(paper.ids) == 3
+    await paper.show("I would rather not say.")
+    assert [*wall.said.values()] == ["I would rather not say.", "…", "…"]
+
+
 async def test_what_is_said_besides_stands_below_the_reply() -> None:
     wall = Wall()
 
     async def events() -> AsyncIterator[ReplyEvent]:
         yield Reply("Yes.", 7, note="I read the beginning.")
 
-    await LiveReply(wall, limit=2000, interval=NEVER).follow(events())
+    await LiveReply(Messages(wall, limit=2000), interval=NEVER).follow(events())
     assert wall.said == {"m0": "Yes.\n\n*I read the beginning.*"}
 
 
@@ -89,7 +98,7 @@ async def test_silence_posts_nothing() -> None:
         yield
 
     wall = Wall()
-    assert await LiveReply(wall, limit=2000, interval=NEVER).follow(events()) is None
+    assert await LiveReply(Messages(wall, limit=2000), interval=NEVER).follow(events()) is None
     assert wall.calls == []
 
 
@@ -104,5 +113,5 @@ async def test_a_platform_that_refuses_is_tried_again_at_the_end_only_and_then_t
         yield Reply("word", 7)
 
     with pytest.raises(PostError):
-        await LiveReply(wall, limit=2000, interval=0.0).follow(events())
+        await LiveReply(Messages(wall, limit=2000), interval=0.0).follow(events())
     assert wall.calls == ["post", "post"]

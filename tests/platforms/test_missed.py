@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -110,3 +111,28 @@ async def test_of_two_thumbs_the_one_that_is_left_counts_again(
         await voted(1, -1, 0, 1)
         await place.react(reply, 1, given=False)
         await voted(1, -1, 0, 1, 0)
+
+
+async def test_of_questions_that_waited_those_deleted_meanwhile_are_never_answered(
+    place: Place, start: Start
+) -> None:
+    async with start(place) as here:
+        app = here.app
+        await place.ready()
+        await ask(app, place, "hello")
+        async with app.conversation.quiet([place.key]):
+            gone = await place.say("my word is xyzzy")
+            await heard(app, place, gone)
+            kept = await place.say("still there?")
+            await heard(app, place, kept)
+            here.task.cancel()
+            await asyncio.wait([here.task])
+    await place.edit(kept, "and still here?")
+    await place.delete(gone)
+    place.give_up()
+    async with start(place) as here:
+        app = here.app
+        await place.ready()
+        await answered(app, place, 2)
+        assert spoken(await last(app, place)) == ["hello", "and still here?"]
+        assert await app.store.count_exchanges() == len(place.replies()) == 2

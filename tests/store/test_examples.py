@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bot.config import LearningConfig
+from bot.config import LearningConfig, WeighingConfig
 from bot.store import Store
 from bot.store.examples import MOST, NEWEST
-from bot.types import ChannelKey, Example
+from bot.types import ChannelKey, Example, Turn
 from tests.store.samples import HERE, NOW, THERE, exchange, message, vote
 
 GUILD = ChannelKey("discord", "7", "general")
@@ -92,6 +92,39 @@ async def test_what_an_operator_dropped_is_left_out_until_kept_again(store: Stor
     for keep in (True, False, True):
         await store.add_review(key, keep, "console/ann", NOW)
         assert await liked(store) == [key] * keep
+
+
+async def test_the_same_reply_to_the_same_words_is_dropped_with_it_until_the_last_word(
+    store: Store,
+) -> None:
+    prompt = (Turn("user", "Tell me"),)
+    first = await asked(store, 1, prompt=prompt, reply="That is it")
+    again = await asked(store, 2, prompt=(Turn("user", "tell  ME"),), reply=" That  is it")
+    other = await asked(store, 3, prompt=(Turn("user", "Tell us"),), reply="That is it")
+    for key in (first, again, other):
+        await store.add_vote(vote(key))
+    await store.add_review(first, False, "console/ann", NOW)
+    assert await liked(store) == [other]
+    await store.add_review(again, True, "console/ann", NOW)
+    assert await liked(store) == [other, again, first]
+
+
+async def test_a_link_that_one_person_alone_likes_is_shown_to_nobody(store: Store) -> None:
+    key = await asked(store, 1, reply="Go to evil.example/a")
+    await store.add_vote(vote(key, "bob"))
+    assert await liked(store) == []
+    assert len(await store.liked(HERE, TERMS, 1000, {"evil.example/a"})) == 1
+    off = TERMS.model_copy(update={"votes": WeighingConfig(novelty=False)})
+    assert len(await store.liked(HERE, off, 1000)) == 1
+    await store.add_vote(vote(key, "cid"))
+    assert await liked(store) == [key]
+    await store.add_vote(vote(key, "cid", 0))
+    assert await liked(store) == []
+    await store.add_review(key, True, "console/ann", NOW)
+    assert await liked(store) == [key]
+    await store.add_review(key, False, "console/ann", NOW)
+    await store.add_vote(vote(key, "cid"))
+    assert await liked(store) == []
 
 
 async def test_a_deleted_question_takes_its_example_along(store: Store) -> None:

@@ -31,6 +31,8 @@ HOT: dict[str, Call] = {
     "count_votes since": lambda store: store.count_votes(NOW),
     "like_rate of an adapter": lambda store: store.like_rate("v0001"),
     "votes_since": lambda store: store.votes_since("fingerprint", NOW),
+    "votes_since on a few": lambda store: store.votes_since("fingerprint", NOW, [1, 2]),
+    "last_ends": lambda store: store.last_ends("v0001", "fingerprint", 100, 2000),
     "persona": lambda store: store.persona(HERE),
     "channel_adapters": lambda store: store.channel_adapters(),
     "champion": lambda store: store.champion(),

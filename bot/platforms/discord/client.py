@@ -29,8 +29,9 @@ from bot.platforms.discord import incoming, outgoing
 from bot.platforms.discord.buttons import VoteButton, vote_view
 from bot.platforms.discord.missed import TOO_OLD, Missed, lively
 from bot.platforms.discord.reconcile import Place, Reconciliation
+from bot.platforms.discord.review import ReviewButton, Reviews
 from bot.platforms.discord.verdict import VerdictButton, Verdicts
-from bot.platforms.live import LiveReply, PostError
+from bot.platforms.live import LiveReply, Messages, PostError
 from bot.platforms.reactions import Sign, Signs
 from bot.platforms.receipt import FACE, Receipt
 from bot.platforms.run_report import Reports
@@ -60,6 +61,8 @@ class RapportClient(discord.AutoShardedClient):
 
     verdicts: Verdicts
     """Where presses of the buttons below verdicts go; set before the login."""
+    reviews: Reviews
+    """Where presses of the buttons below replies that wait go; set before the login."""
     reports: Reports
     """The runs that are followed; set before the login."""
 
@@ -93,7 +96,7 @@ class RapportClient(discord.AutoShardedClient):
 
     async def setup_hook(self) -> None:
         """After the login, before the first connection."""
-        self.add_dynamic_items(VoteButton, VerdictButton)
+        self.add_dynamic_items(VoteButton, VerdictButton, ReviewButton)
         # Before anything new is heard, which waits for its answer just the same.
         self._interrupted = await self.conversation.unanswered(incoming.NAME)
         if self._config.discord.api_base:
@@ -280,10 +283,8 @@ class RapportClient(discord.AutoShardedClient):
             if receipt is not None:
                 receipt.over()
 
-        live = LiveReply(
-            poster, limit=outgoing.LIMIT, interval=self._config.discord.edit_seconds,
-            posted=posted,
-        )
+        paper = Messages(poster, limit=outgoing.LIMIT, posted=posted)
+        live = LiveReply(paper, interval=self._config.discord.edit_seconds)
         try:
             async with AsyncExitStack() as stack:
                 if not heard.refusal:
@@ -292,8 +293,8 @@ class RapportClient(discord.AutoShardedClient):
                     aclosing(self.conversation.answer(heard))
                 )
                 reply = await live.follow(events)
-            if reply is not None and reply.exchange_id is not None and live.ids:
-                await self.conversation.ratings.posted(reply.exchange_id, live.ids)
+            if reply is not None and reply.exchange_id is not None and paper.ids:
+                await self.conversation.ratings.posted(reply.exchange_id, paper.ids)
                 if self._config.discord.buttons:
                     await poster.offer(vote_view(reply.exchange_id))
         except PostError as error:
@@ -303,7 +304,7 @@ class RapportClient(discord.AutoShardedClient):
         except RapportError as error:
             log.error("an answer failed: %s", error)
         finally:
-            self.signs.grown(key, live.ids)
+            self.signs.grown(key, paper.ids)
             self._talking.remove(key)
             if receipt is not None:
                 await receipt.close()
@@ -318,6 +319,8 @@ class RapportClient(discord.AutoShardedClient):
                 channel = await self._reconciliation.channel(heard.message.channel)
             if channel is None or not await self._permitted(heard.message, channel):
                 await self.conversation.give_up(heard)
+                continue
+            if await self._missed.is_gone(channel, heard.message):
                 continue
             self._start_answer(heard, channel, None)
 

@@ -20,6 +20,7 @@ from bot.people import People
 from bot.platforms.discord import incoming
 from bot.platforms.discord.outgoing import FAILURES
 from bot.platforms.discord.reconcile import Place
+from bot.types import Message
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,23 @@ class Missed:
         self._hear = hear
         self._change = change
 
+    async def is_gone(self, channel: Place, question: Message) -> bool:
+        """Whether a question that waits was deleted meanwhile; one that was edited is changed."""
+        number = int(question.platform_id)
+        try:
+            shown = await _shown(channel, number)
+            if shown is None:
+                guild = None if isinstance(channel, discord.DMChannel) else channel.guild.id
+                spots = incoming.spots(guild, channel.id, number)
+                await self._conversation.changes.deleted(spots)
+                return True
+            await self._change(shown)
+        except FAILURES as error:
+            log.debug("a question in %s is not looked at again: %s", channel, error)
+        except RapportError as error:
+            log.error("what changed in %s could not be taken: %s", channel, error)
+        return False
+
     async def read(self, channel: Place) -> None:
         """Catch up with one channel; what cannot be read is left as it is."""
         guild = None if isinstance(channel, discord.DMChannel) else channel.guild.id
@@ -66,7 +84,7 @@ class Missed:
                 if not await self._people.left_behind(incoming.NAME, author, time):
                     await self._hear(message)
             for number in _missing(known, newest):
-                if await _is_gone(channel, number):
+                if await _shown(channel, number) is None:
                     spots = incoming.spots(guild, channel.id, number)
                     await self._conversation.changes.deleted(spots)
         except FAILURES as error:
@@ -101,17 +119,21 @@ def _missing(known: Iterable[str], newest: Sequence[discord.Message]) -> list[in
     return [one for one in map(int, known) if one >= oldest and one not in read]
 
 
-async def _is_gone(channel: Place, message: int) -> bool:
-    """Whether Discord says that there is no such message.
+async def _shown(channel: Place, message: int) -> discord.Message | None:
+    """A message as it stands now, or None where Discord says that there is no such message.
 
     What is merely not shown is not proof: who may not read the history is shown none of it.
+
+    Raises:
+        discord.HTTPException: Discord does not say.
     """
     place = channel
     if isinstance(channel, discord.Thread) and isinstance(channel.parent, discord.TextChannel):
         # The message that a thread was opened for has its id, and stands outside.
         place = channel.parent if message == channel.id else channel
     try:
-        await place.fetch_message(message)
+        return await place.fetch_message(message)
     except discord.NotFound as error:
-        return error.code == UNKNOWN_MESSAGE
-    return False
+        if error.code == UNKNOWN_MESSAGE:
+            return None
+        raise

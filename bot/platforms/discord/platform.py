@@ -81,7 +81,9 @@ class DiscordPlatform:
     async def _session(self) -> None:
         client = RapportClient(self._config, self._conversation, self._people)
         self._slash = slash = Slash(client, self._commands, lambda: self._operators(client))
-        client.verdicts, client.reports = slash.verdicts, slash.reports
+        client.verdicts, client.reviews, client.reports = (
+            slash.verdicts, slash.reviews, slash.reports
+        )
         try:
             async with client:
                 await client.login(self._token)

@@ -19,6 +19,7 @@ from discord import app_commands
 
 from bot.commands import Asker, Command, Commands
 from bot.platforms.discord import incoming, outgoing
+from bot.platforms.discord.review import Reviews
 from bot.platforms.discord.verdict import Verdicts
 from bot.platforms.markdown import as_markdown
 from bot.platforms.run_report import Reports
@@ -68,6 +69,7 @@ class Slash:
         self._operators = operators
         self.reports = Reports(outgoing.LIMIT)
         self.verdicts = Verdicts(commands, self._asker)
+        self.reviews = Reviews(commands, self._asker)
         self.tree = app_commands.CommandTree(client)
         for name, summary in PLAIN.items():
             self.tree.add_command(self._simple(name, name, summary))
@@ -201,6 +203,9 @@ class Slash:
             self._follow(answer.run, channel, asker)
         if answer.report is not None:
             await self.verdicts.answer(interaction, answer.report)
+            return
+        if answer.review is not None:
+            await self.reviews.answer(interaction, answer)
             return
         for text in pieces(as_markdown(answer) or "Done.", outgoing.LIMIT):
             await interaction.followup.send(

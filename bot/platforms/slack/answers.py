@@ -7,6 +7,7 @@ a restart finds its thread again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,13 +17,14 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.config import SlackConfig
 from bot.conversation import Conversation, Heard
 from bot.errors import RapportError
-from bot.platforms.live import LiveReply, PostError
+from bot.platforms.live import LiveReply, Messages, PostError
 from bot.platforms.reactions import Signs
 from bot.platforms.receipt import Receipt
 from bot.platforms.slack import incoming, outgoing
 from bot.platforms.slack.background import Background
 from bot.platforms.slack.places import Places
-from bot.types import ChannelKey
+from bot.platforms.slack.stream import Stream
+from bot.types import ChannelKey, Message
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +59,26 @@ class Answers:
         self._talking.append(heard.message.channel)
         self._background.start(self._answer(heard, receipt))
 
-    async def resume(self) -> None:
-        """Answer what was heard before a restart, where that is not long ago and still allowed."""
-        now = datetime.now(UTC)
+    async def resume(self, look: Callable[[list[Message]], Awaitable[None]]) -> None:
+        """Answer what was heard before a restart, where that is not long ago and still allowed.
+
+        `look` finds out first which of these questions were changed or deleted meanwhile.
+        """
+        await look([heard.message for heard in await self._still_asked()])
+        for heard in await self._still_asked():
+            self.start(heard)
+
+    async def _still_asked(self) -> list[Heard]:
+        """What waits for its answer; what is too old or not allowed any more is given up."""
+        now, asked = datetime.now(UTC), []
         for heard in await self._conversation.unanswered(incoming.NAME):
             channel, _ = incoming.place_of(heard.message.channel)
             old = (now - heard.message.time).total_seconds() > TOO_OLD
             if old or not self._conversation.permitted(replace(heard.message, within=(channel,))):
                 await self._conversation.give_up(heard)
             else:
-                self.start(heard)
+                asked.append(heard)
+        return asked
 
     def _receipt(self, heard: Heard) -> Receipt | None:
         """The sign under a question that waits behind another; what is refused does not wait."""
@@ -89,28 +101,51 @@ class Answers:
             if receipt is not None:
                 receipt.over()
 
-        live = LiveReply(
-            poster, limit=outgoing.LIMIT, interval=self._config.edit_seconds, posted=posted
-        )
+        stream = self._stream(heard, poster, posted)
+        paper = stream or Messages(poster, limit=outgoing.LIMIT, posted=posted)
+        live = LiveReply(paper, interval=self._config.edit_seconds)
         try:
             if not heard.refusal:
                 poster.think()
             async with aclosing(self._conversation.answer(heard)) as events:
                 reply = await live.follow(events)
-            if reply is not None and reply.exchange_id is not None and live.ids:
-                await self._conversation.ratings.posted(reply.exchange_id, live.ids)
+            exchange = reply.exchange_id if reply is not None else None
+            if live.stopped and reply is None:
+                exchange = await self._cut_short(key)
+            if exchange is not None and paper.ids:
+                await self._conversation.ratings.posted(exchange, paper.ids)
                 if self._config.feedback_buttons:
-                    await poster.offer(reply.exchange_id)
+                    await (stream or poster).offer(exchange)
         except PostError as error:
             log.error("%s", error)
         except RapportError as error:
             log.error("an answer failed: %s", error)
         finally:
             poster.close()
-            self._signs.grown(key, live.ids)
+            if stream is not None:
+                await stream.close()
+            self._signs.grown(key, paper.ids)
             self._talking.remove(key)
             if receipt is not None:
                 await receipt.close()
+
+    def _stream(
+        self, heard: Heard, poster: outgoing.Reply, posted: Callable[[str], None]
+    ) -> Stream | None:
+        """What the answer is streamed with; only threads take streams."""
+        key = heard.message.channel
+        channel, thread = incoming.place_of(key)
+        if not self._config.stream or thread is None or heard.refusal:
+            return None
+        asker = key.guild, heard.message.author
+        return Stream(self._client, (channel, thread), asker, poster, posted)
+
+    async def _cut_short(self, key: ChannelKey) -> int | None:
+        """The reply that was given up because somebody had read enough of it."""
+        newest = await self._conversation.last(key)
+        if newest is None or newest.finish != "cancelled" or newest.platform_ids:
+            return None
+        return newest.id
 
     def _posted(self, key: ChannelKey, message: str) -> None:
         self._places.posted(key, message)

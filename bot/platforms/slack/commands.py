@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.commands import Answer, Asker, Command, Commands, parse
 from bot.conversation import Conversation
 from bot.platforms.run_report import Reports
-from bot.platforms.slack import incoming, verdict
+from bot.platforms.slack import incoming, review, verdict
 from bot.platforms.slack.manifest import COMMAND
 from bot.platforms.slack.members import Members
 from bot.platforms.slack.mrkdwn import sections, summary
@@ -77,6 +77,9 @@ class SlashCommands:
             blocks = verdict.blocks(answer.report)
             text = summary(answer.report.sentence)
             await respond(text=text, blocks=blocks, response_type="ephemeral")
+            return
+        if answer.review is not None:
+            await respond(**review.content(answer), response_type="ephemeral")
             return
         texts = pieces(shown(answer) or "Done.", LIMIT)
         for place, text in enumerate(texts[:MOST_RESPONSES], start=1):

@@ -25,7 +25,7 @@ from bot.people import CONSENT_QUESTION, People
 from bot.platforms.base import Notice
 from bot.platforms.reactions import Sign, Signs
 from bot.platforms.run_report import Reports
-from bot.platforms.slack import incoming, verdict
+from bot.platforms.slack import incoming, review, verdict
 from bot.platforms.slack.answers import Answers
 from bot.platforms.slack.background import Background
 from bot.platforms.slack.commands import SlashCommands
@@ -110,6 +110,7 @@ class Listeners:
         )
         self._reports = Reports(LIMIT)
         self._verdicts = verdict.Verdicts(client, commands, self._members)
+        self._reviews = review.Reviews(commands)
         self._slash = SlashCommands(
             client, me.team, config.permissions.users.admin_ids, self._members, conversation,
             commands, self._reports, self._verdicts,
@@ -127,11 +128,12 @@ class Listeners:
         app.command(COMMAND)(self._commanded)
         app.action(ACTION)(self._pressed)
         app.action(verdict.ACTION)(self._judged)
+        app.action(review.ACTION)(self._reviewed)
         app.error(self._failed)
 
     async def resume(self) -> None:
         """Go on after a start: with answers that were interrupted, and with what was missed."""
-        await self._answers.resume()
+        await self._answers.resume(self._missed.waiting)
         self._background.start(self._catch_up())
 
     async def _catch_up(self) -> None:
@@ -250,12 +252,19 @@ class Listeners:
     async def _judged(self, ack: Ack, body: Body, respond: Respond) -> None:
         """A button below a verdict."""
         await ack()
-        self._background.start(self._press(body, respond))
+        self._background.start(self._press(self._verdicts, body, respond))
 
-    async def _press(self, body: Body, respond: Respond) -> None:
+    async def _reviewed(self, ack: Ack, body: Body, respond: Respond) -> None:
+        """A button below a reply that waits for an operator's word."""
+        await ack()
+        self._background.start(self._press(self._reviews, body, respond))
+
+    async def _press(
+        self, pressed: verdict.Verdicts | review.Reviews, body: Body, respond: Respond
+    ) -> None:
         channel = (body.get("container") or {}).get("channel_id", "")
         key = incoming.channel_key(self._me.team, channel)
-        await self._verdicts.press(body, await self._slash.asker(key, body["user"]["id"]), respond)
+        await pressed.press(body, await self._slash.asker(key, body["user"]["id"]), respond)
 
     async def _left(
         self, key: ChannelKey, messages: Sequence[str], person: str

@@ -33,6 +33,9 @@ METHODS: dict[str, tuple[str, ...]] = {
     "auth.test": (),
     "chat.postEphemeral": ("chat:write",),
     "chat.postMessage": ("chat:write",),
+    "chat.stopStream": ("chat:write",),
+    # The client's name for chat.startStream and what follows it.
+    "chat.stream": ("chat:write",),
     "chat.update": ("chat:write",),
     "conversations.history": _READ,
     "conversations.info": ("channels:read", "groups:read", "mpim:read"),

@@ -2,12 +2,14 @@
 
 Slack repeats an event for a while, but not for ever. After a start the conversations of the
 newest replies are read again: a message on record that was edited is changed there, and one
-that has gone is deleted. What was asked in the meantime Slack tells by itself.
+that has gone is deleted. Questions that wait for their answer are looked at first of all. What
+was asked in the meantime Slack tells by itself.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -18,7 +20,7 @@ from bot.changes import Changes
 from bot.errors import RapportError
 from bot.platforms.slack import incoming
 from bot.platforms.slack.outgoing import FAILURES, code_of, why
-from bot.types import ChannelKey
+from bot.types import ChannelKey, Message
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +49,24 @@ class Missed:
     async def read(self, conversations: Iterable[ChannelKey]) -> None:
         """Catch up with some conversations; what cannot be read is left as it is."""
         for key in conversations:
-            try:
-                if known := await self._changes.newest(key, NEWEST):
-                    await self._compare(key, known)
-            except FAILURES as error:
-                log.debug("what was said in %s is not read again: %s", key, why(error))
-            except RapportError as error:
-                log.error("what changed in %s could not be taken: %s", key, error)
+            await self._look(key)
+
+    async def waiting(self, questions: Iterable[Message]) -> None:
+        """See what became of questions before they are answered."""
+        asked: defaultdict[ChannelKey, list[str]] = defaultdict(list)
+        for question in questions:
+            asked[question.channel].append(question.platform_id)
+        for key, known in asked.items():
+            await self._look(key, known)
+
+    async def _look(self, key: ChannelKey, asked: list[str] | None = None) -> None:
+        try:
+            if known := asked or await self._changes.newest(key, NEWEST):
+                await self._compare(key, known)
+        except FAILURES as error:
+            log.debug("what was said in %s is not read again: %s", key, why(error))
+        except RapportError as error:
+            log.error("what changed in %s could not be taken: %s", key, error)
 
     async def _compare(self, key: ChannelKey, known: list[str]) -> None:
         channel, thread = incoming.place_of(key)

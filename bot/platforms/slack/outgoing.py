@@ -55,12 +55,16 @@ class Reply:
         if self._thread:
             self._thinking = asyncio.create_task(self._say_thinking(self._thread))
 
-    async def post(self, text: str, below: Sequence[Block] = ()) -> str:
-        """Post a message in the thread, with blocks below the text."""
+    async def ready(self) -> None:
+        """Wait until it is shown that an answer is being made, before the answer itself is."""
         if self._thinking is not None:
             # Were it to arrive after the answer, it would stay; it is not worth a long wait.
             await asyncio.wait([self._thinking], timeout=COURTESY)
             self._thinking.cancel()
+
+    async def post(self, text: str, below: Sequence[Block] = ()) -> str:
+        """Post a message in the thread, with blocks below the text."""
+        await self.ready()
         try:
             answer = await self._client.chat_postMessage(
                 channel=self._channel, thread_ts=self._thread, unfurl_links=False,

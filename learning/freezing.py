@@ -1,0 +1,88 @@
+"""What a run learns from and is judged by, put together once.
+
+Rated replies, and what the base says to the same prompts: replies to hold the candidate near
+to it, to measure forgetting on, and to choose from by what people like. The result is a value
+that whoever asks may freeze. It knows the engine as something that answers and looks at
+replies; stores, files and training are others'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from bot.config import Config
+from bot.engine.base import Engine
+from learning.gate.folds import cut
+from learning.replay import base_replies, prompts_of
+from learning.taste.refine import Chosen, draw_replies, enough
+from learning.types import BaseReply, Example, Fold, Snapshot
+
+REPLAY, ANCHORS, GAUGE = 64, 32, 32
+"""The most prompts the base answers for training, for the gate, and to measure drift on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A snapshot, and how it came about."""
+
+    snapshot: Snapshot
+    taste: Chosen
+
+
+async def prepare(
+    engine: Engine, config: Config, base: str, examples: Sequence[Example],
+    known: Collection[int], forbidden: Callable[[str], str | None],
+) -> Prepared:
+    """Let the base answer what a run needs answered.
+
+    Args:
+        base: fingerprint of the model.
+        examples: everything that may be learned from or judge.
+        known: exchanges that the champion has learned from.
+        forbidden: names the moderation rule that a text breaks.
+    """
+    learning = config.learning
+    sampling = config.sampling.settings()
+    draft = Snapshot(base, tuple(examples), (), ())
+    liked = sum(one.liked for one in draft.of("train"))
+    share = min(learning.sft.replay, 0.9)
+    replay = min(REPLAY, round(share / (1 - share) * liked))
+    prompts = prompts_of(draft.of("train")), prompts_of(draft.of("holdout"))
+    snapshot = replace(
+        draft,
+        replay=await base_replies(engine, prompts[0], sampling, learning.seed, replay),
+        gauge=await base_replies(
+            engine, prompts[0], sampling, learning.seed + REPLAY + ANCHORS, GAUGE
+        ),
+        anchors=await base_replies(engine, prompts[1], sampling, learning.seed + REPLAY, ANCHORS),
+    )
+    folds = cut(examples, known, learning.gate.folds, learning.gate.fold_items)
+    taste, chosen = await _chosen(engine, config, draft, folds, forbidden)
+    return Prepared(
+        replace(
+            snapshot, chosen=taste.replies,
+            folds=tuple(Fold(fold, one) for fold, one in zip(folds, chosen, strict=True)),
+        ),
+        taste,
+    )
+
+
+async def _chosen(
+    engine: Engine, config: Config, draft: Snapshot, folds: Sequence[tuple[int, ...]],
+    forbidden: Callable[[str], str | None],
+) -> tuple[Chosen, list[tuple[BaseReply, ...]]]:
+    """What is chosen by all votes, and by those outside each fold."""
+    learning, rated = config.learning, draft.of("train")
+    wanted = learning.objective in ("auto", "taste") and learning.taste.draws > 0
+    if not wanted or not enough(rated, learning.taste):
+        return Chosen(), [() for _ in folds]
+    seed = learning.seed + REPLAY + ANCHORS + GAUGE
+    drawn = await draw_replies(
+        engine, rated, learning.taste, config.sampling.settings(), seed, forbidden
+    )
+    # In threads: solving for a head may take a second.
+    by_all = await asyncio.to_thread(drawn.chosen)
+    outside = [await asyncio.to_thread(drawn.chosen, frozenset(fold)) for fold in folds]
+    return by_all, [one.replies for one in outside]

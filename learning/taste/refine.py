@@ -1,0 +1,128 @@
+"""Replies that were never said, drawn from the base and chosen by what people like.
+
+A few votes tell more than the few replies they stand under: a head fitted on them
+(`learning.taste.head`) ranks any number of other replies. So the base answers each prompt
+many times, and the answers that the head likes best are learned from beside the liked ones:
+best-of-n sampling, distilled (rejection-sampling fine-tuning: 2304.06767, and section 3.2 of
+2307.09288). What is drawn comes from the base, so that runs do not build on runs, and the best
+of n of its replies are never far from it. Nothing here trains or decides what serves.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bot.config import TasteConfig
+from bot.engine.base import Engine, Request
+from bot.types import BASE, Sampling
+from learning.drawing import draw
+from learning.taste.features import Said, features_of
+from learning.taste.head import fit, scaled
+from learning.types import BaseReply, Example
+
+AT_ONCE = 16
+"""Replies drawn beside the conversations at a time."""
+
+MOST_RATED = 1000
+"""The most votes a head learns from, the newest: more would change little, and solving for it
+grows with their cube."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The replies to learn from beside the liked ones."""
+
+    replies: tuple[BaseReply, ...] = ()
+    """A few to each prompt that was answered."""
+    auc: float = 0.5
+    """How often the head puts a liked reply above a disliked one it was not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Replies of the base and what all replies look like; the heads are fitted on it."""
+
+    rated: tuple[Example, ...]
+    replies: tuple[BaseReply, ...]
+    features: np.ndarray
+    """``[rated + replies, dimensions]``, in that order."""
+    settings: TasteConfig
+
+    def chosen(self, without: frozenset[int] = frozenset()) -> Chosen:
+        """The best replies to each prompt, by the votes on all but these exchanges.
+
+        None, where the votes are too few or the head cannot tell likes from dislikes.
+
+        Args:
+            without: exchange ids whose votes and prompts are left out.
+        """
+        kept = [number for number, one in enumerate(self.rated) if one.exchange_id not in without]
+        seen = [self.rated[number] for number in kept]
+        if not enough(seen, self.settings):
+            return Chosen()
+        found = fit(
+            self.features[kept], [one.liked for one in seen], [one.weight for one in seen],
+            self.settings.ridge,
+        )  # fmt: skip
+        if found.auc < self.settings.least_auc:
+            return Chosen(auc=found.auc)
+        scores = found.head.score(self.features[len(self.rated) :])
+        prompts = {one.prompt_ids for one in seen}
+        ranked: defaultdict[tuple[int, ...], list[tuple[float, int]]] = defaultdict(list)
+        for number, (reply, score) in enumerate(zip(self.replies, scores, strict=True)):
+            if reply.prompt_ids in prompts:
+                ranked[reply.prompt_ids].append((float(score), number))
+        # Half of what was drawn at most: the last of few would be chosen for being there.
+        best = (
+            number
+            for some in ranked.values()
+            for _, number in sorted(some, reverse=True)[: min(self.settings.best, len(some) // 2)]
+        )
+        return Chosen(tuple(self.replies[number] for number in best), found.auc)
+
+
+def enough(rated: Sequence[Example], settings: TasteConfig) -> bool:
+    """Whether a head can be fitted on so many votes of either kind."""
+    liked = sum(one.liked for one in rated)
+    return min(liked, len(rated) - liked) >= settings.min_per_class
+
+
+async def draw_replies(
+    engine: Engine, rated: Sequence[Example], settings: TasteConfig, sampling: Sampling,
+    seed: int, forbidden: Callable[[str], str | None] = lambda _: None,
+) -> Drawn:
+    """Let the base answer the prompts of rated replies, each several times, and look at all.
+
+    Args:
+        rated: liked and disliked examples to learn from, none of them held out.
+        sampling: as in conversations, with a seed of its own for each reply.
+        forbidden: names the moderation rule that a text breaks; such a reply is left out.
+    """
+    rated = [one for one in rated if _fits(one, engine)][-MOST_RATED:]
+    prompts = list(dict.fromkeys(one.prompt_ids for one in rated))[-settings.prompts :]
+    requests = [
+        Request(prompt, BASE, replace(sampling, seed=seed + place * settings.draws + number))
+        for place, prompt in enumerate(prompts)
+        for number in range(settings.draws)
+    ]
+    drawn = await draw(engine, requests, AT_ONCE)
+    replies = tuple(
+        dict.fromkeys(
+            BaseReply(tuple(request.prompt_ids), one.ids)
+            for request, one in zip(requests, drawn, strict=True)
+            if one is not None and one.finish == "stop" and one.ids and not forbidden(one.text)
+        )
+    )
+    said: list[Said] = [(one.prompt_ids, one.reply_ids) for one in rated]
+    said += [(one.prompt_ids, one.reply_ids) for one in replies]
+    return Drawn(tuple(rated), replies, scaled(await features_of(engine, said)), settings)
+
+
+def _fits(one: Example, engine: Engine) -> bool:
+    # A vote may be older than a smaller engine.context.
+    length = len(one.prompt_ids) + len(one.reply_ids)
+    return bool(one.reply_ids) and length <= engine.info.context

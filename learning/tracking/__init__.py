@@ -1,0 +1,1 @@
+"""The curves of learning runs, for programs that draw them."""

@@ -1,0 +1,171 @@
+"""The head that tells what is liked, what it chooses, and how replies look to the base."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from bot.config import TasteConfig
+from bot.engine.local import LocalEngine
+from bot.types import Sampling
+from learning.metrics import auc
+from learning.taste.features import features_of
+from learning.taste.head import fit, scaled
+from learning.taste.refine import Drawn, draw_replies
+from learning.types import BaseReply, Example
+
+SETTINGS = TasteConfig(draws=4, min_per_class=3)
+
+
+def example(number: int, liked: bool, prompt: int | None = None) -> Example:
+    asked = number if prompt is None else prompt
+    return Example(
+        number, f"talk {asked}", "train", (asked + 1, 30), (40 + number, 0), liked, 1.0, ("ann",)
+    )
+
+
+def world(count: int, *, luck: bool = False) -> tuple[np.ndarray, list[bool]]:
+    """Replies in 40 dimensions, liked for what stands in the first two, or by luck."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(count, 40))
+    taste = rng.normal(size=count) if luck else features[:, 0] + features[:, 1]
+    return scaled(features), [bool(one) for one in taste > 0.8]
+
+
+def test_sixty_votes_are_enough_to_know_what_the_next_hundred_people_like() -> None:
+    features, liked = world(160)
+    found = fit(features[:60], liked[:60], [1.0] * 60, ridge=3.0)
+    scores = found.head.score(features[60:])
+    rest = np.asarray(liked[60:])
+    assert auc(scores[rest].tolist(), scores[~rest].tolist()) > 0.85
+    assert found.auc > 0.8
+
+
+def test_votes_by_luck_are_seen_through() -> None:
+    features, liked = world(160, luck=True)
+    assert abs(fit(features, liked, [1.0] * 160, ridge=3.0).auc - 0.5) < 0.1
+
+
+def test_what_it_says_of_a_vote_left_out_is_what_a_head_without_it_says() -> None:
+    features, liked = world(12)
+    weights = [1.0 + 0.1 * number for number in range(12)]
+    side = np.asarray(liked)
+    share = np.asarray(weights) * np.where(
+        side, 0.5 / np.asarray(weights)[side].sum(), 0.5 / np.asarray(weights)[~side].sum()
+    )
+    centred = features - share @ features
+    wanted = np.where(side, 1.0, -1.0)
+    alone = []
+    for number in range(12):
+        rest = np.arange(12) != number
+        kernel = centred[rest] @ centred[rest].T + np.diag(3.0 / (12 * share[rest]))
+        direction = centred[rest].T @ np.linalg.solve(kernel, wanted[rest])
+        alone.append(float(centred[number] @ direction))
+    places = np.asarray(alone)
+    expected = auc(places[side].tolist(), places[~side].tolist())
+    assert fit(features, liked, weights, ridge=3.0).auc == pytest.approx(expected)
+
+
+def test_a_rare_kind_of_vote_weighs_as_much_as_the_other_in_all() -> None:
+    features, liked = world(60)
+    head = fit(features, liked, [1.0] * 60, ridge=3.0).head
+    side, scores = np.asarray(liked), head.score(features)
+    assert sum(liked) < 20
+    assert scores[side].mean() > 0 > scores[~side].mean()
+
+
+def drawn_from(examples: list[Example], places: list[float], each: int = 3) -> Drawn:
+    """`each` replies to every prompt, the last the most like what is liked."""
+    prompts = list(dict.fromkeys(one.prompt_ids for one in examples))
+    replies = tuple(
+        BaseReply(prompt, (60 + number, 0)) for prompt in prompts for number in range(each)
+    )
+    along = [*places, *(float(number) for _ in prompts for number in range(each))]
+    return Drawn(tuple(examples), replies, scaled(np.asarray([[one] for one in along])), SETTINGS)
+
+
+def test_the_replies_most_like_what_is_liked_are_chosen_for_each_prompt() -> None:
+    examples = [example(number, number % 2 == 0) for number in range(12)]
+    drawn = drawn_from(examples, [2.0 if one.liked else 0.0 for one in examples], each=5)
+    chosen = drawn.chosen()
+    assert chosen.auc == 1.0
+    first = [one for one in chosen.replies if one.prompt_ids == examples[0].prompt_ids]
+    assert [one.reply_ids[0] for one in first] == [64, 63]
+    assert len(chosen.replies) == 2 * len(examples)
+
+
+def test_of_few_replies_half_is_chosen_at_most() -> None:
+    examples = [example(number, number % 2 == 0) for number in range(12)]
+    places = [2.0 if one.liked else 0.0 for one in examples]
+    assert drawn_from(examples, places, each=1).chosen().replies == ()
+    threes = drawn_from(examples, places, each=3).chosen().replies
+    assert len(threes) == len(examples)
+    assert {one.reply_ids for one in threes} == {(62, 0)}
+
+
+def test_votes_and_prompts_that_are_left_out_have_no_part_in_the_choice() -> None:
+    examples = [example(number, number % 2 == 0) for number in range(12)]
+    # Two loud votes against the taste of the rest, which alone turn it round.
+    against = [example(20, False), example(21, True)]
+    places = [2.0 if one.liked else 0.0 for one in examples] + [90.0, -90.0]
+    drawn = drawn_from([*examples, *against], places)
+    kept = drawn.chosen(frozenset({20, 21}))
+    assert {one.reply_ids for one in kept.replies} == {(62, 0)}
+    assert {one.prompt_ids for one in kept.replies} == {one.prompt_ids for one in examples}
+    assert kept.replies != drawn.chosen().replies
+
+
+@pytest.mark.parametrize("liked", [0, 2, 12])
+def test_with_too_few_votes_of_one_kind_nothing_is_chosen(liked: int) -> None:
+    examples = [example(number, number < liked) for number in range(12)]
+    assert drawn_from(examples, [2.0 * one.liked for one in examples]).chosen().replies == ()
+
+
+def test_where_likes_cannot_be_told_from_dislikes_nothing_is_chosen() -> None:
+    examples = [example(number, number % 2 == 0) for number in range(12)]
+    rng = random.Random(1)
+    drawn = drawn_from(examples, [rng.random() for _ in examples])
+    assert drawn.chosen().auc < SETTINGS.least_auc
+    assert drawn.chosen().replies == ()
+
+
+async def test_a_reply_looks_the_same_whatever_is_read_beside_it(engine: LocalEngine) -> None:
+    rng = random.Random(2)
+    replies = [
+        (tuple(rng.randrange(5, 90) for _ in range(rng.randrange(1, 30))), (rng.randrange(90), 0))
+        for _ in range(90)
+    ]
+    together = await features_of(engine, replies)
+    assert together.shape == (90, 5 * engine.info.hidden)
+    for number in (0, 41, 89):
+        alone = await features_of(engine, [replies[number]])
+        np.testing.assert_allclose(together[number], alone[0], atol=1e-5)
+    assert not np.allclose(together[0], together[1], atol=1e-2)
+
+
+async def test_the_base_answers_each_prompt_several_times_and_always_the_same(
+    engine: LocalEngine,
+) -> None:
+    examples = [example(number, number % 2 == 0, prompt=number // 2) for number in range(8)]
+    # A random model ends by chance only.
+    sampling, settings = Sampling(max_tokens=100), SETTINGS.model_copy(update={"draws": 7})
+    one, two = [
+        await draw_replies(engine, examples, settings, sampling, seed=7) for _ in range(2)
+    ]
+    assert one.replies == two.replies
+    assert len(set(one.replies)) == len(one.replies)
+    by_prompt = [reply.prompt_ids for reply in one.replies]
+    assert set(by_prompt) <= {example.prompt_ids for example in examples}
+    assert max(by_prompt.count(prompt) for prompt in by_prompt) > 1
+    assert len(one.features) == len(examples) + len(one.replies)
+    assert all(reply.reply_ids[-1] in engine.info.end_ids for reply in one.replies)
+    banned = engine.template.decode(one.replies[0].reply_ids)
+    kept = await draw_replies(
+        engine, examples, settings, sampling, 7, lambda text: "rule" if text == banned else None
+    )
+    assert one.replies[0] not in kept.replies
+    assert len(kept.replies) == len(one.replies) - 1
+    other = await draw_replies(engine, examples, settings, sampling, seed=8)
+    assert other.replies != one.replies
