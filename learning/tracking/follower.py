@@ -45,7 +45,11 @@ class Follower:
         """Follow until cancelled; what has happened until then is handed on first."""
         try:
             while True:
-                await self._follow(await self._events.get())
+                following = asyncio.ensure_future(self._follow(await self._events.get()))
+                try:
+                    await asyncio.shield(following)
+                finally:
+                    await following  # cancelled in the midst of an event, it ends that one first
         finally:
             while not self._events.empty():
                 await self._follow(self._events.get_nowait())
