@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.engine.base import Delta, Engine, Request
 from bot.errors import Busy, EngineClosed, PromptTooLong
+from bot.types import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,27 @@ async def draw(engine: Engine, requests: Sequence[Request], at_once: int) -> lis
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def answered(
+    engine: Engine, adapter: str, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int,
+    at_once: int,
+) -> list[tuple[tuple[int, ...], Drawn]]:
+    """Prompts with what a version says to them; one that is too long is left out.
+
+    Args:
+        adapter: the name of a loaded version, or BASE.
+        seed: the reply to prompt i is drawn with seed + i.
+    """
+    requests = [
+        Request(tuple(prompt), adapter, replace(sampling, seed=seed + place))
+        for place, prompt in enumerate(prompts)
+    ]
+    drawn = await draw(engine, requests, at_once)
+    return [
+        (tuple(request.prompt_ids), one)
+        for request, one in zip(requests, drawn, strict=True) if one is not None
+    ]
 
 
 async def _listen(engine: Engine, request: Request) -> Drawn:

@@ -7,11 +7,10 @@ the snapshot, so that a run is a pure function of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from bot.engine.base import Engine, Request
+from bot.engine.base import Engine
 from bot.types import BASE, Sampling
-from learning.drawing import draw
+from learning.drawing import answered
 from learning.types import BaseReply, Example
 
 AT_ONCE = 4
@@ -30,13 +29,7 @@ async def base_replies(
 
     Replies that do not end by themselves are left out, prompts that are too long as well.
     """
-    requests = [
-        Request(prompt, BASE, replace(sampling, seed=seed + place))
-        for place, prompt in enumerate(prompts[:limit])
-    ]
-    drawn = await draw(engine, requests, AT_ONCE)
+    drawn = await answered(engine, BASE, prompts[:limit], sampling, seed, AT_ONCE)
     return tuple(
-        BaseReply(tuple(request.prompt_ids), one.ids)
-        for request, one in zip(requests, drawn, strict=True)
-        if one is not None and one.finish == "stop" and one.ids
+        BaseReply(prompt, one.ids) for prompt, one in drawn if one.finish == "stop" and one.ids
     )

@@ -158,11 +158,7 @@ class Steps:
 
     async def look(self) -> Gathered:
         """Every rated reply and what becomes of it, whether or not there is enough for a run."""
-        found = await gather(self._store, self._config, self._moderation, self._serving.base)
-        # A reply may have ended before a mark that opens another turn: it has no end to learn.
-        ends = frozenset(self._engine.info.end_ids)
-        whole = tuple(one for one in found.examples if one.reply_ids[-1] in ends)
-        return dataclasses.replace(found, examples=whole)
+        return await gather(self._store, self._config, self._moderation, self._serving.base)
 
     async def gather(self) -> Gathered:
         """What may be learned from now.
@@ -277,6 +273,8 @@ class Steps:
         ):
             return Judged(found["outcome"], found["champion"], found["sentence"])
         await track.enter("judging", "judging", f"run {track.run}: judging {track.name}")
+        # Judged again, over another champion, it would take the slot a sibling needs.
+        await self._serving.release(track.name)
         champion = self._serving.champion
         besides = await self._siblings.votes(
             self._runs / track.name, snapshot, champion, await self._known(champion),

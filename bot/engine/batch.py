@@ -194,8 +194,8 @@ class Batch:
             if token < 0:
                 row.spoiled = True
                 row.end("error", error="the model's output was not a finite number")
-            elif token in self._turns:
-                row.end("stop")
+            elif token in self._turns:  # cut: no end was said that one could learn from
+                row.end("length")
             else:
                 row.add(token, token in self._ends)
 

@@ -215,50 +215,6 @@ def _note(connection: Connection, held: Sequence[int]) -> None:
 
 
 def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
-    here = channels.c.platform == platform
-    where = (channels.c.platform, channels.c.guild, channels.c.channel)
-    said = _rows(
-        connection,
-        select(messages.c.author_name, messages.c.time, messages.c.text, *where)
-        .join(channels, channels.c.id == messages.c.channel_id)
-        .where(messages.c.author == person, here)
-        .order_by(messages.c.id),
-    )
-    asked = _rows(
-        connection,
-        select(
-            exchanges.c.id, exchanges.c.time, exchanges.c.reply,
-            # Prompts are long, and the message that was answered is nearly always there.
-            case((messages.c.id.is_(None), exchanges.c.prompt)).label("prompt"),
-            messages.c.text.label("question"),
-            func.json_extract(exchanges.c.prompt, "$[#-1][1]").label("read"), *where,
-        )
-        .join(channels, channels.c.id == exchanges.c.channel_id)
-        .outerjoin(
-            messages,
-            and_(messages.c.id == exchanges.c.after_message, messages.c.author == person),
-        )
-        .where(exchanges.c.asker == person, here)
-        .order_by(exchanges.c.id),
-    )  # fmt: skip
-    given = _rows(
-        connection,
-        select(votes)
-        .join(exchanges, exchanges.c.id == votes.c.exchange_id)
-        .join(channels, channels.c.id == exchanges.c.channel_id)
-        .where(votes.c.rater == person, here)
-        .order_by(votes.c.id),
-    )
-    reviewed = _rows(
-        connection,
-        select(reviews).where(reviews.c.by == f"{platform}/{person}").order_by(reviews.c.id),
-    )
-    judged = _rows(
-        connection,
-        select(judgements)
-        .where(judgements.c.judge == f"{platform}/{person}")
-        .order_by(judgements.c.id),
-    )
     decided = connection.execute(select(people).where(_is(platform, person))).first()
     return {
         "platform": platform,
@@ -266,33 +222,87 @@ def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
         "consent": decided.consent if decided else "",
         "consent_asked": _iso(decided.asked) if decided else None,
         "consent_changed": _iso(decided.changed) if decided else None,
-        "messages": [
-            {"time": _iso(row.time), "channel": str(channel_key(row)),
-             "name": row.author_name, "text": row.text}
-            for row in said
-        ],
-        "exchanges": [
-            {"id": row.id, "time": _iso(row.time), "channel": str(channel_key(row)),
-             "question": _asked(row.prompt) if row.question is None else row.question,
-             **({"read": row.read} if _is_changed(row.question, row.read) else {}),
-             "reply": row.reply}
-            for row in asked
-        ],
-        "votes": [
-            {"exchange": row.exchange_id, "time": _iso(row.time), "value": row.value,
-             "source": row.source}
-            for row in given
-        ],
-        "reviews": [
-            {"exchange": row.exchange_id, "time": _iso(row.time), "decision": row.decision}
-            for row in reviewed
-        ],
-        "judgements": [
-            {"time": _iso(row.time), "versions": [row.one, row.other], "prompt": row.prompt,
-             "question": row.question, "value": row.value}
-            for row in judged
-        ],
-    }  # fmt: skip
+        "messages": _messages(connection, platform, person),
+        "exchanges": _exchanges(connection, platform, person),
+        "votes": _votes(connection, platform, person),
+        "reviews": _reviews(connection, f"{platform}/{person}"),
+        "judgements": _judgements(connection, f"{platform}/{person}"),
+    }
+
+
+_WHERE = (channels.c.platform, channels.c.guild, channels.c.channel)
+
+
+def _messages(connection: Connection, platform: str, person: str) -> list[dict[str, Any]]:
+    said = (
+        select(messages.c.author_name, messages.c.time, messages.c.text, *_WHERE)
+        .join(channels, channels.c.id == messages.c.channel_id)
+        .where(messages.c.author == person, channels.c.platform == platform)
+        .order_by(messages.c.id)
+    )
+    return [
+        {"time": _iso(row.time), "channel": str(channel_key(row)), "name": row.author_name,
+         "text": row.text}
+        for row in _rows(connection, said)
+    ]  # fmt: skip
+
+
+def _exchanges(connection: Connection, platform: str, person: str) -> list[dict[str, Any]]:
+    asked = (
+        select(
+            exchanges.c.id, exchanges.c.time, exchanges.c.reply,
+            # Prompts are long, and the message that was answered is nearly always there.
+            case((messages.c.id.is_(None), exchanges.c.prompt)).label("prompt"),
+            messages.c.text.label("question"),
+            func.json_extract(exchanges.c.prompt, "$[#-1][1]").label("read"), *_WHERE,
+        )
+        .join(channels, channels.c.id == exchanges.c.channel_id)
+        .outerjoin(
+            messages,
+            and_(messages.c.id == exchanges.c.after_message, messages.c.author == person),
+        )
+        .where(exchanges.c.asker == person, channels.c.platform == platform)
+        .order_by(exchanges.c.id)
+    )
+    return [
+        {"id": row.id, "time": _iso(row.time), "channel": str(channel_key(row)),
+         "question": _asked(row.prompt) if row.question is None else row.question,
+         **({"read": row.read} if _is_changed(row.question, row.read) else {}),
+         "reply": row.reply}
+        for row in _rows(connection, asked)
+    ]  # fmt: skip
+
+
+def _votes(connection: Connection, platform: str, person: str) -> list[dict[str, Any]]:
+    given = (
+        select(votes)
+        .join(exchanges, exchanges.c.id == votes.c.exchange_id)
+        .join(channels, channels.c.id == exchanges.c.channel_id)
+        .where(votes.c.rater == person, channels.c.platform == platform)
+        .order_by(votes.c.id)
+    )
+    return [
+        {"exchange": row.exchange_id, "time": _iso(row.time), "value": row.value,
+         "source": row.source}
+        for row in _rows(connection, given)
+    ]  # fmt: skip
+
+
+def _reviews(connection: Connection, known_as: str) -> list[dict[str, Any]]:
+    decided = select(reviews).where(reviews.c.by == known_as).order_by(reviews.c.id)
+    return [
+        {"exchange": row.exchange_id, "time": _iso(row.time), "decision": row.decision}
+        for row in _rows(connection, decided)
+    ]
+
+
+def _judgements(connection: Connection, known_as: str) -> list[dict[str, Any]]:
+    said = select(judgements).where(judgements.c.judge == known_as).order_by(judgements.c.id)
+    return [
+        {"time": _iso(row.time), "versions": [row.one, row.other], "prompt": row.prompt,
+         "question": row.question, "value": row.value}
+        for row in _rows(connection, said)
+    ]  # fmt: skip
 
 
 def _rows(connection: Connection, query: Executable) -> Sequence[Row[Any]]:

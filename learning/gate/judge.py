@@ -26,9 +26,10 @@ from learning.gate.checks import (
 )
 from learning.gate.conduct import conduct_checks, read_conduct
 from learning.gate.reported import compare
-from learning.gate.scores import Talk, anchored_to, readable, spoken, voted_on
+from learning.gate.scores import Talk, anchored_to, spoken, voted_on
 from learning.metrics import distinct_n, mean, perplexity
 from learning.scripts import language_of
+from learning.taste.features import readable
 from learning.types import Snapshot, Verdict
 
 SAMPLES = 5
@@ -61,10 +62,8 @@ async def judge(
     """
     examples = [one for one in snapshot.of("holdout") if readable(one, engine)]
     talk = Talk(
-        *[
-            await spoken(engine, snapshot, name, sampling, seed, config.replies)
-            for name in (candidate, champion)
-        ]
+        await spoken(engine, snapshot, candidate, sampling, seed, config.replies),
+        await spoken(engine, snapshot, champion, sampling, seed, config.replies),
     )
     voted = (
         *await voted_on(

@@ -10,43 +10,14 @@ where votes are luck, liked and disliked replies lie alike along it, whatever it
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
-from bot.engine.base import Engine, Request
-from bot.types import Sampling
-from learning.drawing import draw
+import numpy as np
+
+from bot.engine.base import Engine
 from learning.taste.features import Said, features_of
 from learning.taste.head import scaled
-
-AT_ONCE = 16
-"""Prompts answered beside the conversations at a time."""
-
-
-async def answers(
-    engine: Engine, adapter: str, prompts: Sequence[tuple[int, ...]], sampling: Sampling,
-    seed: int, count: int,
-) -> list[Said]:
-    """What a version says, `count` times in all, to each prompt in turn.
-
-    Args:
-        adapter: the name of a loaded version, or BASE.
-        seed: the reply with number i is drawn with seed + i.
-
-    Returns:
-        Prompts with replies; a prompt that is too long is left out.
-    """
-    asked = [prompts[number % len(prompts)] for number in range(count if prompts else 0)]
-    requests = [
-        Request(prompt, adapter, replace(sampling, seed=seed + number))
-        for number, prompt in enumerate(asked)
-    ]
-    drawn = await draw(engine, requests, AT_ONCE)
-    return [
-        (prompt, one.ids)
-        for prompt, one in zip(asked, drawn, strict=True)
-        if one is not None and one.whole and one.ids
-    ]
 
 
 async def likeness(
@@ -65,10 +36,15 @@ async def likeness(
     """
     if not (rated and ours and theirs):
         return [0.0] * len(rated)
-    features = scaled(await features_of(engine, [*rated, *ours, *theirs]))
-    voted, drawn = features[: len(rated)], features[len(rated) :]
-    direction = drawn[: len(ours)].mean(axis=0) - drawn[len(ours) :].mean(axis=0)
+    features = await features_of(engine, [*rated, *ours, *theirs])
+    return await asyncio.to_thread(_along, features, len(rated), len(ours))
+
+
+def _along(features: np.ndarray, rated: int, ours: int) -> list[float]:
+    features = scaled(features)
+    voted, drawn = features[:rated], features[rated:]
+    direction = drawn[:ours].mean(axis=0) - drawn[ours:].mean(axis=0)
     spread = float((drawn @ direction).std())
     if spread < 1e-9:
-        return [0.0] * len(rated)
+        return [0.0] * rated
     return [float(place) / spread for place in voted @ direction]

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 
 from bot.engine.base import Engine, Score, ScoreItem
 from bot.types import BASE, Sampling
+from learning.drawing import answered
 from learning.gate.checks import Anchored, Voted
-from learning.gate.likeness import answers, likeness
-from learning.taste.features import Said
+from learning.gate.likeness import likeness
+from learning.replay import prompts_of
+from learning.taste.features import Said, readable
 from learning.types import BaseReply, Example, Snapshot
+
+AT_ONCE = 16
+"""Prompts answered beside the conversations at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +34,11 @@ class Talk:
 async def spoken(
     engine: Engine, snapshot: Snapshot, adapter: str, sampling: Sampling, seed: int, count: int
 ) -> list[Said]:
-    """What a version says to the prompts that people rated answers to, `count` times in all."""
-    prompts = list(dict.fromkeys(one.prompt_ids for one in snapshot.examples))
-    return await answers(engine, adapter, prompts, sampling, seed, count)
+    """What a version says to each prompt that people rated answers to, `count` times in all."""
+    prompts = prompts_of(snapshot.examples)
+    asked = [prompts[number % len(prompts)] for number in range(count if prompts else 0)]
+    drawn = await answered(engine, adapter, asked, sampling, seed, AT_ONCE)
+    return [(prompt, one.ids) for prompt, one in drawn if one.whole and one.ids]
 
 
 async def voted_on(
@@ -81,12 +88,6 @@ async def anchored_to(
         kl=divergence(candidate),
         champion_kl=divergence(champion),
     )
-
-
-def readable(one: Example | BaseReply, engine: Engine) -> bool:
-    """Whether the engine can read it: a vote may be older than a smaller `engine.context`."""
-    length = len(one.prompt_ids) + len(one.reply_ids)
-    return bool(one.reply_ids) and length <= engine.info.context
 
 
 async def _scores(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bot.engine.base import Engine, Job, Resident
 from bot.errors import LearningError
+from learning.types import BaseReply, Example
 
 SLICE = 1024
 """Tokens read in one slice, padding included; a longer reply has a slice of its own."""
@@ -58,6 +59,12 @@ async def features_of(engine: Engine, replies: Sequence[Said]) -> np.ndarray:
             if isinstance(item, np.ndarray):
                 return item
     raise LearningError("the base model did not look at all replies")
+
+
+def readable(one: Example | BaseReply, engine: Engine) -> bool:
+    """Whether the engine can read it: a vote may be older than a smaller `engine.context`."""
+    length = len(one.prompt_ids) + len(one.reply_ids)
+    return bool(one.reply_ids) and length <= engine.info.context
 
 
 def _slices(replies: Sequence[Said]) -> Iterator[list[int]]:

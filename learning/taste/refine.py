@@ -10,17 +10,19 @@ of n of its replies are never far from it. Nothing here trains or decides what s
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from bot.config import TasteConfig
-from bot.engine.base import Engine, Request
+from bot.engine.base import Engine
 from bot.types import BASE, Sampling
-from learning.drawing import draw
-from learning.taste.features import Said, features_of
+from learning.drawing import answered
+from learning.replay import prompts_of
+from learning.taste.features import Said, features_of, readable
 from learning.taste.head import fit, scaled
 from learning.types import BaseReply, Example
 
@@ -102,27 +104,18 @@ async def draw_replies(
         sampling: as in conversations, with a seed of its own for each reply.
         forbidden: names the moderation rule that a text breaks; such a reply is left out.
     """
-    rated = [one for one in rated if _fits(one, engine)][-MOST_RATED:]
-    prompts = list(dict.fromkeys(one.prompt_ids for one in rated))[-settings.prompts :]
-    requests = [
-        Request(prompt, BASE, replace(sampling, seed=seed + place * settings.draws + number))
-        for place, prompt in enumerate(prompts)
-        for number in range(settings.draws)
-    ]
-    drawn = await draw(engine, requests, AT_ONCE)
+    rated = [one for one in rated if readable(one, engine)][-MOST_RATED:]
+    prompts = prompts_of(rated)[-settings.prompts :]
+    asked = [prompt for prompt in prompts for _ in range(settings.draws)]
+    drawn = await answered(engine, BASE, asked, sampling, seed, AT_ONCE)
     replies = tuple(
         dict.fromkeys(
-            BaseReply(tuple(request.prompt_ids), one.ids)
-            for request, one in zip(requests, drawn, strict=True)
-            if one is not None and one.finish == "stop" and one.ids and not forbidden(one.text)
+            BaseReply(prompt, one.ids)
+            for prompt, one in drawn
+            if one.finish == "stop" and one.ids and not forbidden(one.text)
         )
     )
     said: list[Said] = [(one.prompt_ids, one.reply_ids) for one in rated]
     said += [(one.prompt_ids, one.reply_ids) for one in replies]
-    return Drawn(tuple(rated), replies, scaled(await features_of(engine, said)), settings)
-
-
-def _fits(one: Example, engine: Engine) -> bool:
-    # A vote may be older than a smaller engine.context.
-    length = len(one.prompt_ids) + len(one.reply_ids)
-    return bool(one.reply_ids) and length <= engine.info.context
+    features = await asyncio.to_thread(scaled, await features_of(engine, said))
+    return Drawn(tuple(rated), replies, features, settings)

@@ -9,8 +9,9 @@ import pytest
 
 from bot.engine.local import LocalEngine
 from bot.types import BASE, Sampling
+from learning.drawing import answered
 from learning.gate.folds import cut, fold_of
-from learning.gate.likeness import answers, likeness
+from learning.gate.likeness import likeness
 from learning.types import BaseReply, Example, Fold, Part, Snapshot
 
 
@@ -90,10 +91,14 @@ async def test_a_reply_like_the_candidates_lies_towards_it_and_one_like_the_cham
 
 
 async def test_between_a_version_and_itself_there_is_no_direction(engine: LocalEngine) -> None:
-    prompts = [(number, 30) for number in range(4)]
-    said = await answers(engine, BASE, prompts, Sampling(max_tokens=20), seed=3, count=10)
+    prompts = [(number % 4, 30) for number in range(10)]
+    said = [(p, one.ids) for p, one in await answered(
+        engine, BASE, prompts, Sampling(max_tokens=20), seed=3, at_once=4
+    )]
     assert len(said) == 10
     assert await likeness(engine, said[:3], said, said) == [0.0] * 3
-    again = await answers(engine, BASE, prompts, Sampling(max_tokens=20), seed=3, count=10)
+    again = [(p, one.ids) for p, one in await answered(
+        engine, BASE, prompts, Sampling(max_tokens=20), seed=3, at_once=4
+    )]
     assert again == said
     assert await likeness(engine, said[:3], said, []) == [0.0] * 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -96,6 +97,29 @@ async def test_what_happened_before_the_end_is_handed_on_first(store: Store) -> 
     announcements.show("", run=run, adapter="", progress=0.5)
     await ended(task)
     assert noted.told[1:] == [(1, {"loss": 3.0}), {}]
+
+
+async def test_an_event_that_is_being_handed_on_at_the_end_is_not_lost(store: Store) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    class Slow(Noted):
+        def point(self, step: int, values: Mapping[str, float]) -> None:
+            reached.set()
+            go_on.wait()
+            super().point(step, values)
+
+    noted = Slow()
+    announcements, task = await follow(store, noted)
+    run = await store.start_run("command", {})
+    await store.update_run(run, adapter="v0001", metrics={"auc": 0.7})
+    await store.add_curve_points(run, [(1, "loss", 3.0)])
+    await announcements.tell("finished", "", run=run)
+    await asyncio.to_thread(reached.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait([task])
+    assert noted.told[1:] == [(1, {"loss": 3.0}), {"auc": 0.7}, {}]
 
 
 async def test_a_tracker_that_fails_is_left_alone_until_the_next_run(store: Store) -> None:
