@@ -26,8 +26,9 @@ Place = tuple[ChannelKey, str]
 """A message, in its conversation."""
 Standing = Mapping[str, Collection[VoteValue]]
 """The signs of each person that a platform shows under a reply."""
-Left = Callable[[ChannelKey, Sequence[str], str], Awaitable[Collection[VoteValue]]]
-"""Asks a platform for the signs that one person shows under the messages of a reply."""
+Left = Callable[[ChannelKey, Sequence[str], str], Awaitable[Collection[VoteValue] | None]]
+"""Asks a platform for the signs that one person shows under the messages of a reply; None where
+it does not say."""
 EVERYBODY = ""
 """Whose turn it is when something is about all signs under a message."""
 PATIENCE = 10.0
@@ -59,7 +60,7 @@ class Signs:
     ) -> None:
         """`counted` is awaited after each sign that became a vote.
 
-        `left` is asked when a vote was withdrawn; it gives nothing where it cannot be told.
+        `left` is asked when a vote was withdrawn, or a sign of which no vote is known.
         """
         self._ratings = ratings
         self._counted = counted
@@ -175,21 +176,37 @@ class Signs:
     async def _taken(self, sign: Sign) -> None:
         """Count a sign that a person gave or took away; what still stands then counts again."""
         vote = await self._count(sign)
-        if vote is None or not sign.withdrawn or self._left is None:
+        if not sign.withdrawn or self._left is None:
             return
-        try:
-            reply = await self._ratings.rated(sign.channel, vote.exchange_id)
-        except RapportError as error:
-            log.error("what stands under a reply could not be counted: %s", error)
+        if vote is None and sign.time:
+            # Where signs may be told late: the one that holds may be gone as well, unheard of.
+            held = await self._ratings.standing(sign.channel, sign.message)
+            mine = (one for one in held if (one.rater, one.source) == (sign.person, sign.source))
+            vote = next(mine, None)
+        if vote is None:
             return
-        try:
-            async with asyncio.timeout(PATIENCE):
-                left = await self._left(sign.channel, reply.platform_ids, sign.person)
-        except TimeoutError:
-            log.warning("what somebody left under a reply is not counted: no answer came")
+        left = await self._still(sign, vote.exchange_id)
+        if left is None or vote.value in left:
             return
+        if vote.value:
+            await self._count(replace(sign, value=vote.value))
         if left:
             await self._count(replace(sign, value=min(left), withdrawn=False))
+
+    async def _still(self, sign: Sign, exchange: int) -> Collection[VoteValue] | None:
+        """What the platform shows of a person under a reply."""
+        assert self._left is not None
+        try:
+            reply = await self._ratings.rated(sign.channel, exchange)
+        except RapportError as error:
+            log.error("what stands under a reply could not be counted: %s", error)
+            return None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._left(sign.channel, reply.platform_ids, sign.person)
+        except TimeoutError:
+            log.warning("what somebody left under a reply is not counted: no answer came")
+            return None
 
     async def _count(self, sign: Sign) -> Vote | None:
         growing = self._growing.get((sign.channel, sign.message))

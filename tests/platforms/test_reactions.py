@@ -51,6 +51,25 @@ async def test_a_sign_that_is_told_after_a_later_one_changes_nothing(
     assert await held(signs, store) == {"bob": 1}
 
 
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [(set(), {}), ({-1}, {"ada": -1}), ({1}, {"ada": 1}), (None, {"ada": -1})],
+)
+async def test_a_last_sign_taken_away_that_is_told_first_leaves_what_the_platform_shows(
+    store: Store, shown: set[VoteValue] | None, expected: dict[str, int]
+) -> None:
+    async def left(*asked: object) -> set[VoteValue] | None:
+        return shown
+
+    signs = Signs(Ratings(store, lambda: NOW), left=left)
+    signs.take(sign("ada", -1, time=1.0))
+    # Then: the dislike is taken away, a like is given, and that is taken away, told backwards.
+    signs.take(sign("ada", 1, gone=True, time=4.0))
+    signs.take(sign("ada", 1, time=3.0))
+    signs.take(sign("ada", -1, gone=True, time=2.0))
+    assert await held(signs, store) == expected
+
+
 async def test_what_is_cleared_under_a_growing_reply_does_not_count_and_what_comes_then_does(
     signs: Signs, store: Store
 ) -> None:

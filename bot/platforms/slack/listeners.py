@@ -268,7 +268,7 @@ class Listeners:
 
     async def _left(
         self, key: ChannelKey, messages: Sequence[str], person: str
-    ) -> Collection[VoteValue]:
+    ) -> Collection[VoteValue] | None:
         return await self._reconciliation.left(key, messages, person)
 
     async def _signed(self, sign: Sign) -> None:

@@ -67,14 +67,14 @@ class Reconciliation:
 
     async def left(
         self, key: ChannelKey, messages: Sequence[str], person: str
-    ) -> Collection[VoteValue]:
-        """The signs of one person under a reply; none where Slack does not say."""
+    ) -> Collection[VoteValue] | None:
+        """The signs of one person under a reply; None where Slack does not say."""
         channel, _ = incoming.place_of(key)
         try:
             standing = await self._standing(channel, messages)
         except FAILURES as error:
             log.debug("what somebody left under a reply is not counted: %s", why(error))
-            return ()
+            return None
         return standing.get(person, ())
 
     async def _standing(
