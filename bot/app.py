@@ -148,9 +148,11 @@ async def _open_engine(config: Config) -> Engine:
         quiet_libraries()
         from bot.engine.local import LocalEngine
         from bot.engine.model import load_model
+        from learning.taste.choosing import Choosing
 
         loaded = load_model(config.model, config.engine)
-        return LocalEngine(loaded, config.engine, config.learning.share)
+        local = LocalEngine(loaded, config.engine, config.learning.share)
+        return Choosing(local, config.engine.rows)
 
     return await asyncio.to_thread(load)
 

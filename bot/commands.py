@@ -181,7 +181,8 @@ class Commands:
                       f"repetition penalty {sampling.repetition_penalty:g}"
                       + ("" if sampling.seed is None else f", seed {sampling.seed}")),
             ("prompt", f"{len(told.prompt_ids)} tokens, {timings.reuse:.0%} kept from before"),
-            ("reply", f"{len(told.reply_ids)} tokens in {timings.total:.2f} s"),
+            ("reply", f"{len(told.reply_ids)} tokens in {timings.total:.2f} s"
+                      + (f", the best of {timings.drawn}" if timings.drawn > 1 else "")),
             ("votes", f"{likes} 👍, {dislikes} 👎"),
         )
 

@@ -281,7 +281,8 @@ class Conversation:
             adapter = BASE
         sampling = self._config.sampling.settings(seed)
         sampling = replace(sampling, max_tokens=min(sampling.max_tokens, self._prompts.reserve))
-        return Request(prompt.ids, adapter, sampling, cache_key=str(channel))
+        best_of = self._config.sampling.best_of
+        return Request(prompt.ids, adapter, sampling, str(channel), best_of)
 
     async def _record(
         self, heard: Heard, prompt: Prompt, request: Request, said: _Said

@@ -86,6 +86,8 @@ class Timings:
     prompt_tokens: int = 0
     reused_tokens: int = 0
     reply_tokens: int = 0
+    drawn: int = 1
+    """Replies that were drawn, of which this is the best."""
 
     @property
     def reuse(self) -> float:

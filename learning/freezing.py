@@ -9,7 +9,7 @@ replies; stores, files and training are others'.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bot.config import Config
@@ -25,7 +25,7 @@ REPLAY, ANCHORS, GAUGE = 64, 32, 32
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A snapshot, and how it came about."""
+    """A snapshot, and what its chosen replies were chosen by."""
 
     snapshot: Snapshot
     taste: Chosen
@@ -33,14 +33,13 @@ class Prepared:
 
 async def prepare(
     engine: Engine, config: Config, base: str, examples: Sequence[Example],
-    known: Collection[int], forbidden: Callable[[str], str | None],
+    forbidden: Callable[[str], str | None],
 ) -> Prepared:
     """Let the base answer what a run needs answered.
 
     Args:
         base: fingerprint of the model.
         examples: everything that may be learned from or judge.
-        known: exchanges that the champion has learned from.
         forbidden: names the moderation rule that a text breaks.
     """
     learning = config.learning
@@ -58,7 +57,7 @@ async def prepare(
         ),
         anchors=await base_replies(engine, prompts[1], sampling, learning.seed + REPLAY, ANCHORS),
     )
-    folds = cut(examples, known, learning.gate.folds, learning.gate.fold_items)
+    folds = cut(examples, learning.gate.folds, learning.gate.fold_items)
     taste, chosen = await _chosen(engine, config, draft, folds, forbidden)
     return Prepared(
         replace(

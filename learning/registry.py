@@ -4,8 +4,9 @@ It knows nothing of votes, of the database or of what serves; it knows which fol
 a whole adapter. A version is made in ``v0007.staging``, its files are hashed and forced to
 disk, then its manifest is written, then the folder gets its name. Whatever moment the
 power goes, there is a whole version or none: a folder without a manifest, or one that is
-still called staging, does not exist to a reader. Everything here blocks: call it in a
-thread.
+still called staging, does not exist to a reader. The siblings of a version, which help to judge
+and never serve, lie in folders inside its own and are a part of it. Everything here blocks: call
+it in a thread.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from learning.types import Manifest
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"v\d{4,}")
+_SIBLING = re.compile(r"sibling-\d+")
 _STAGING = ".staging"
 
 
@@ -75,19 +77,18 @@ class Registry:
     def publish(self, name: str, manifest: Manifest) -> Manifest:
         """Make what was staged a version; gives the manifest back with the files' hashes.
 
-        Folders inside the staging folder (the trainer's checkpoint) are not part of it.
+        But for those of siblings, folders inside it (a trainer's checkpoint) are not part of it.
 
         Raises:
             AdapterError: nothing was staged, or the version exists.
         """
         folder = self.stage(name)
-        files = sorted(file for file in folder.iterdir() if _part(file))
+        files = _files(folder)
         if not files:
             raise AdapterError(f"{name} has no files to publish")
-        hashes = {}
-        for file in files:
-            sync(file)
-            hashes[file.name] = _hash(file)
+        for path in (*files.values(), *_places(folder)):
+            sync(path)
+        hashes = {file: _hash(path) for file, path in files.items()}
         self._at("hashed")
         full = replace(manifest, name=name, files=hashes)
         write_file(folder / MANIFEST, _dump(full))
@@ -104,8 +105,9 @@ class Registry:
         return (final / MANIFEST).is_file()
 
     def _name(self, staging: Path) -> None:
-        for left in staging.iterdir():
-            if left.is_dir():
+        places = _places(staging)
+        for left in [one for place in places for one in place.iterdir() if one.is_dir()]:
+            if left not in places:
                 shutil.rmtree(left)
         self._at("cleaned")
         staging.rename(staging.with_suffix(""))
@@ -124,6 +126,8 @@ class Registry:
             data |= {
                 "created": datetime.fromisoformat(data["created"]),
                 "exchanges": tuple(data["exchanges"]),
+                # Versions from before siblings were kept say nothing of folds.
+                "folds": tuple(tuple(fold) for fold in data.get("folds", ())),
             }
             return Manifest(**data)
         except FileNotFoundError as error:
@@ -143,12 +147,12 @@ class Registry:
         if manifest.base != base:
             raise AdapterError(f"{name} was made for another base model than the one that runs")
         folder = self.path(name)
-        present = {file.name for file in folder.iterdir() if _part(file)}
-        if present != set(manifest.files):
-            odd = ", ".join(sorted(present ^ set(manifest.files)))
+        present = _files(folder)
+        if set(present) != set(manifest.files):
+            odd = ", ".join(sorted(set(present) ^ set(manifest.files)))
             raise AdapterError(f"{name} is damaged: missing or unknown files ({odd})")
         for file, expected in manifest.files.items():
-            if _hash(folder / file) != expected:
+            if _hash(present[file]) != expected:
                 raise AdapterError(f"{name} is damaged: {file} is not what was published")
         return folder
 
@@ -202,6 +206,23 @@ class Registry:
                 if wanted.intersection(self.manifest(name).exchanges):
                     found.append(name)
         return found
+
+
+def sibling_in(folder: Path, number: int) -> Path:
+    """Where in the folder of a version its sibling of this number lies, or would."""
+    return folder / f"sibling-{number}"
+
+
+def _places(folder: Path) -> list[Path]:
+    """The folder of a version and those of its siblings; a link to elsewhere is none."""
+    inside = sorted(one for one in folder.iterdir() if _SIBLING.fullmatch(one.name))
+    return [folder, *(one for one in inside if one.is_dir() and not one.is_symlink())]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """What a version consists of, by its path inside the folder."""
+    files = sorted(file for place in _places(folder) for file in place.iterdir() if _part(file))
+    return {file.relative_to(folder).as_posix(): file for file in files}
 
 
 def _part(file: Path) -> bool:

@@ -1,84 +1,87 @@
-"""The siblings of a candidate: each is trained without a fold of the votes, and judged by it.
+"""The siblings of a version: each is trained without one fold of the votes, and judged by it.
 
-They live in the folder of the run and in the engine while it scores, and never serve: no
-registry, manifest or store knows them. What they say about their folds stands beside what the
-candidate says about the hold-out (`learning.gate.folds`).
+They are trained before their version is published, lie in its folder and go with it; they never
+serve. Sibling k of a candidate is compared with sibling k of the champion. Fold k holds the same
+conversations for ever, so neither has learned from them, and both have learned from the same
+share of what their versions have. What they say stands beside what the two versions say about
+the hold-out (`learning.gate.folds`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bot.config import Config
 from bot.engine.base import Engine
+from bot.types import BASE
 from learning.gate.checks import Voted
-from learning.gate.scores import Talk, spoken, voted_on
+from learning.gate.scores import Side, side_of, spoken, voted_on
+from learning.registry import Registry, sibling_in
 from learning.serving import Serving
 from learning.taste.features import Said
 from learning.training.adapter import CONFIG_FILE
 from learning.training.choice import choose, passes
 from learning.training.driven import Trainer, carried_out
-from learning.types import Snapshot, TrainProgress
+from learning.types import Example, Manifest, Snapshot, TrainProgress
 from learning.votes.dataset import digest
 
 Heard = Callable[[int, TrainProgress], Awaitable[None]]
 """Told how far the training of a sibling has come, and the number of that one, from 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who speaks for a version where a fold is judged by."""
+
+    version: str
+    number: int
+    """Of its sibling; 0 for the version itself, which is loaded."""
+    seen: frozenset[int]
+    """The exchanges it has learned from: on them it is no measure."""
+
+
+def peer(manifest: Manifest | None, number: int) -> Peer:
+    """The sibling of this number; the version itself where it has none.
+
+    Args:
+        manifest: of the version; None for the base, which has learned from nobody.
+    """
+    if manifest is None:
+        return Peer(BASE, 0, frozenset())
+    seen = frozenset(manifest.exchanges)
+    fold = manifest.folds[number - 1] if number <= len(manifest.folds) else ()
+    return Peer(manifest.name, number if fold else 0, seen.difference(fold))
+
+
 class Siblings:
     """Trains and asks siblings, one after the other."""
 
-    def __init__(self, engine: Engine, serving: Serving, config: Config, train: Trainer) -> None:
+    def __init__(
+        self, engine: Engine, serving: Serving, registry: Registry, config: Config, train: Trainer
+    ) -> None:
         self._engine = engine
         self._serving = serving
+        self._registry = registry
         self._config = config
         self._train = train
 
-    async def votes(
-        self, folder: Path, snapshot: Snapshot, champion: str,
-        known: frozenset[int], heard: Heard,
-    ) -> tuple[Voted, ...]:
-        """Every vote in a fold that the champion has not learned from, as its sibling sees it.
+    async def train(self, folder: Path, snapshot: Snapshot, heard: Heard) -> None:
+        """Have a sibling for each fold in the folder a version is made in.
 
-        Args:
-            folder: of the run; siblings that were trained before an interruption lie there.
-            champion: the version it is compared with.
-            known: exchanges that the champion has learned from.
+        Those that were finished before an interruption are not trained again.
         """
-        learning, sampling = self._config.learning, self._config.sampling.settings()
-
-        async def says(adapter: str) -> list[Said]:
-            return await spoken(
-                self._engine, snapshot, adapter, sampling, learning.seed, learning.gate.replies
-            )
-
-        theirs: list[Said] = []
-        found: list[Voted] = []
         for number, fold in enumerate(snapshot.folds, 1):
-            examples = [one for one in snapshot.within(fold) if one.exchange_id not in known]
-            if not any(one.voted for one in examples):
-                continue
-            place = folder / f"sibling-{number}"
-            await self._trained(place, snapshot.without(fold), number, heard)
-            name = f"{folder.name}/{place.name}"
-            await self._serving.lend(name, place)
-            try:
-                theirs = theirs or await says(champion)
-                found += await voted_on(
-                    self._engine, snapshot, examples, name, champion,
-                    Talk(await says(name), theirs), learning.gate.rater_clusters,
-                )
-            finally:
-                await self._serving.release(name)
-        return tuple(found)
+            place = sibling_in(folder, number)
+            if fold.exchanges and not await asyncio.to_thread((place / CONFIG_FILE).exists):
+                await self._trained(place, snapshot.without(fold), number, heard)
 
     async def _trained(
         self, place: Path, snapshot: Snapshot, number: int, heard: Heard
     ) -> None:
-        if await asyncio.to_thread((place / CONFIG_FILE).exists):
-            return
         learning, ends = self._config.learning, self._engine.info.end_ids
         choice = await asyncio.to_thread(choose, snapshot, ends, learning)
         await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
@@ -87,3 +90,57 @@ class Siblings:
             digest=await asyncio.to_thread(digest, snapshot), choice=choice,
         )
         await carried_out(self._engine, job, lambda at: heard(number, at))
+
+    async def votes(
+        self, snapshot: Snapshot, candidate: str, champion: str
+    ) -> tuple[Voted, ...]:
+        """The votes in the folds, each as two see it that have not learned from it."""
+        learning, sampling = self._config.learning, self._config.sampling.settings()
+        ours, theirs = [await self._manifest(name) for name in (candidate, champion)]
+        talks: dict[str, list[Said]] = {}
+
+        async def side(of: Peer, examples: Sequence[Example]) -> Side:
+            async with self._lent(of) as name:
+                # A champion without siblings speaks for itself, and in every fold the same.
+                if name not in talks:
+                    talks[name] = await spoken(
+                        self._engine, snapshot, name, sampling, learning.seed,
+                        learning.gate.replies,
+                    )
+                return await side_of(self._engine, examples, name, talks[name])
+
+        found: list[Voted] = []
+        for number, fold in enumerate(snapshot.folds, 1):
+            mine, his = peer(ours, number), peer(theirs, number)
+            seen = mine.seen | his.seen
+            judging = [
+                one for one in snapshot.within(fold)
+                if one.voted and seen.isdisjoint((one.exchange_id, *one.folded))
+            ]
+            if judging:
+                found += await voted_on(
+                    self._engine, snapshot, judging, await side(mine, judging),
+                    await side(his, judging), learning.gate.rater_clusters,
+                )
+        return tuple(found)
+
+    async def _manifest(self, name: str) -> Manifest | None:
+        return None if name == BASE else await asyncio.to_thread(self._registry.manifest, name)
+
+    @asynccontextmanager
+    async def _lent(self, one: Peer) -> AsyncIterator[str]:
+        """What the engine calls it; a sibling has a slot for as long as the context lasts.
+
+        One at a time: there may be a single slot beside the champion's.
+        """
+        if not one.number:
+            yield one.version
+            return
+        folder = await asyncio.to_thread(self._registry.verify, one.version, self._serving.base)
+        place = sibling_in(folder, one.number)
+        name = f"{one.version}/{place.name}"
+        await self._serving.lend(name, place)
+        try:
+            yield name
+        finally:
+            await self._serving.release(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,17 +23,21 @@ from bot.errors import LearningError
 from bot.learning_port import RunningStage
 from bot.moderation import Moderation
 from bot.store import Store
-from bot.types import BASE, Sampling
+from bot.types import Sampling
 from learning.announcements import Announcements
 from learning.freezing import prepare
 from learning.gate.checks import Voted
 from learning.registry import Registry
 from learning.serving import Serving
 from learning.siblings import Siblings
+from learning.taste.features import dimensions
+from learning.taste.head import Head
+from learning.taste.kept import copy_head, read_head, write_head
 from learning.training.choice import choose, passes
 from learning.training.driven import Trainer, carried_out
 from learning.training.supervision import Choice
 from learning.types import (
+    Example,
     Manifest,
     Snapshot,
     TrainProgress,
@@ -54,6 +58,7 @@ class Judge(Protocol):
         self, engine: Engine, snapshot: Snapshot, candidate: str, champion: str,
         config: GateConfig, gates_before: int, sampling: Sampling, persona: str, seed: int,
         forbidden: Callable[[str], str | None], besides: Sequence[Voted],
+        head: Head | None,
     ) -> Verdict:
         """Candidate against champion, both loaded."""
 
@@ -153,7 +158,7 @@ class Steps:
         self._clock = clock
         self._train = train
         self._judge = judge
-        self._siblings = Siblings(engine, serving, config, train)
+        self._siblings = Siblings(engine, serving, registry, config, train)
         self._moderation = Moderation(config.moderation)
 
     async def look(self) -> Gathered:
@@ -189,7 +194,7 @@ class Steps:
             await track.announcements.tell("review", waits(number), run=track.run)
         prepared = await prepare(
             self._engine, self._config, self._serving.base, gathered.examples,
-            await self._known(self._serving.champion), self._moderation.found,
+            self._moderation.found,
         )
         snapshot = prepared.snapshot
         if prepared.taste.replies:
@@ -199,20 +204,15 @@ class Steps:
                 "replies are learned from as well"
             )
             await track.announcements.tell("stage", text, run=track.run, adapter=track.name)
+        if prepared.taste.head is not None:
+            await asyncio.to_thread(write_head, folder, prepared.taste.head)
         await asyncio.to_thread(dataset.write_snapshot, folder, snapshot)
         found = await asyncio.to_thread(dataset.digest, snapshot)
         await self._store.update_run(track.run, snapshot=found)
         return snapshot
 
-    async def _known(self, champion: str) -> frozenset[int]:
-        """The exchanges a champion has learned from."""
-        if champion == BASE:
-            return frozenset()
-        manifest = await asyncio.to_thread(self._registry.manifest, champion)
-        return frozenset(manifest.exchanges)
-
     async def train(self, track: Track, snapshot: Snapshot) -> Manifest:
-        """A published version made from the base and the snapshot."""
+        """A published version made from the base and the snapshot, with its siblings."""
         if not await asyncio.to_thread(self._registry.settled, track.name):
             choice = await asyncio.to_thread(
                 choose, snapshot, self._engine.info.end_ids, self._config.learning
@@ -220,6 +220,8 @@ class Steps:
             text = f"run {track.run}: training {track.name} by {choice.name} ({choice.reason})"
             await track.enter("training", "training", text)
             folder = await asyncio.to_thread(self._registry.stage, track.name)
+            # Before the version itself: once that is trained it is published.
+            await self._siblings.train(folder, snapshot, track.sibling)
             learning = self._config.learning
             job = self._train(
                 snapshot, passes(choice, learning), folder, learning.seed,
@@ -228,6 +230,7 @@ class Steps:
             )
             result = await carried_out(self._engine, job, track.step)
             await track.flush()
+            await asyncio.to_thread(copy_head, self._runs / track.name, folder)
             manifest = await asyncio.to_thread(self._manifest, track, snapshot, result, choice)
             await asyncio.to_thread(self._registry.publish, track.name, manifest)
         manifest = await asyncio.to_thread(self._registry.manifest, track.name)
@@ -258,9 +261,8 @@ class Steps:
             settings={"objective": choice.name} | passes(choice, learning).model_dump() | compared,
             metrics=metrics,
             files={},
-            exchanges=tuple(sorted({
-                key for one in seen for key in (one.exchange_id, *one.folded)
-            })),
+            exchanges=_ids(seen),
+            folds=tuple(_ids(snapshot.within(fold)) for fold in snapshot.folds),
         )
 
     async def judge(self, track: Track, snapshot: Snapshot) -> Judged:
@@ -276,10 +278,7 @@ class Steps:
         # Judged again, over another champion, it would take the slot a sibling needs.
         await self._serving.release(track.name)
         champion = self._serving.champion
-        besides = await self._siblings.votes(
-            self._runs / track.name, snapshot, champion, await self._known(champion),
-            track.sibling,
-        )
+        besides = await self._siblings.votes(snapshot, track.name, champion)
         await self._serving.hold(track.name)
         learning = self._config.learning
         earlier = await self._store.verdicts(self._serving.base)
@@ -287,7 +286,7 @@ class Steps:
             self._engine, snapshot, track.name, champion, learning.gate,
             sum(one["outcome"] != "shadow" for one in earlier), self._config.sampling.settings(),
             self._config.conversation.persona, learning.seed, self._moderation.found,
-            besides,
+            besides, await asyncio.to_thread(self._head, track.name),
         )
         await self._store.add_verdict(
             track.name, verdict.champion, verdict.outcome, verdict.sentence,
@@ -298,6 +297,10 @@ class Steps:
         metrics = {**manifest.metrics, **verdict.metrics}
         await self._store.update_run(track.run, metrics=metrics)
         return Judged(verdict.outcome, verdict.champion, verdict.sentence)
+
+    def _head(self, name: str) -> Head | None:
+        """What a version chooses among replies by, where it has learned that."""
+        return read_head(self._registry.path(name), dimensions(self._engine.info.hidden))
 
     async def clear(self, name: str) -> None:
         """Throw away what a run needed only for itself: people's words do not lie around."""
@@ -319,3 +322,8 @@ class Steps:
             for folder in await asyncio.to_thread(lambda: list(self._runs.iterdir())):
                 if folder.name not in resumed:
                     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _ids(examples: Iterable[Example]) -> tuple[int, ...]:
+    """Of examples, those folded into them included."""
+    return tuple(sorted({key for one in examples for key in (one.exchange_id, *one.folded)}))

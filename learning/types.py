@@ -119,7 +119,8 @@ class Snapshot:
     chosen: tuple[BaseReply, ...] = ()
     """Drawn from the base and chosen by what people like: learned from beside liked replies."""
     folds: tuple[Fold, ...] = ()
-    """Each in turn left out and judged by; none where the hold-out says enough."""
+    """By number, each in turn left out and judged by; empty where a fold tells nothing, and none
+    where the hold-out says enough."""
 
     def of(self, part: Part) -> tuple[Example, ...]:
         """The examples of one part."""
@@ -216,3 +217,6 @@ class Manifest:
     """Ids of the exchanges that training was shown, to learn from or to know when to stop: liked
     and disliked ones, those folded into others included, but none of the hold-out. Whoever
     has one of them deleted has the version unlearned."""
+    folds: tuple[tuple[int, ...], ...] = ()
+    """Of these, the ids that each sibling was trained without, by the number of its fold; empty
+    where it has no sibling of that number."""

@@ -62,6 +62,10 @@ class SamplingConfig(Section):
     """Makes tokens that were already used less likely; 1.0 switches it off."""
     max_tokens: Positive = 120
     """Longest reply, in tokens."""
+    best_of: Annotated[int, Field(ge=1, le=32)] = 8
+    """Replies drawn at once, of which the one that people would like best is said, once a version
+    serves that has learned it from votes. Fewer are drawn where rows are short. A reply that
+    was chosen is not shown while it grows; 1 draws one and shows it word by word."""
 
     def settings(self, seed: int | None = None) -> Sampling:
         """These settings as the value a request carries."""

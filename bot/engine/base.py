@@ -30,6 +30,9 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     cache_key: str = ""
     """Whose kept prefix may be reused and replaced (a channel); empty keeps nothing."""
+    best_of: int = 1
+    """Replies to draw at most, of which the one that people would like best is given: by an
+    engine that can tell (`learning.taste.choosing`), where it has rows to spare."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,11 @@ from learning.gate.checks import (
 )
 from learning.gate.conduct import conduct_checks, read_conduct
 from learning.gate.reported import compare
-from learning.gate.scores import Talk, anchored_to, spoken, voted_on
+from learning.gate.scores import anchored_to, side_of, spoken, told_apart, voted_on
 from learning.metrics import distinct_n, mean, perplexity
 from learning.scripts import language_of
 from learning.taste.features import readable
+from learning.taste.head import Head
 from learning.types import Snapshot, Verdict
 
 SAMPLES = 5
@@ -47,6 +48,7 @@ async def judge(
     seed: int,
     forbidden: Callable[[str], str | None] = lambda _: None,
     besides: Sequence[Voted] = (),
+    head: Head | None = None,
 ) -> Verdict:
     """Decide whether `candidate` may serve instead of `champion`; both are loaded.
 
@@ -58,16 +60,20 @@ async def judge(
         persona: the system prompt of the canaries; empty for none.
         seed: of the canaries.
         forbidden: names the moderation rule that a text breaks.
-        besides: votes that siblings of the candidate were trained without, under them.
+        besides: votes that siblings of the two were trained without, as those see them.
+        head: what the candidate chooses among replies by; it is only reported on.
     """
     examples = [one for one in snapshot.of("holdout") if readable(one, engine)]
-    talk = Talk(
-        await spoken(engine, snapshot, candidate, sampling, seed, config.replies),
-        await spoken(engine, snapshot, champion, sampling, seed, config.replies),
-    )
+    our_side, their_side = [
+        await side_of(
+            engine, examples, name,
+            await spoken(engine, snapshot, name, sampling, seed, config.replies),
+        )
+        for name in (candidate, champion)
+    ]
     voted = (
         *await voted_on(
-            engine, snapshot, examples, candidate, champion, talk, config.rater_clusters
+            engine, snapshot, examples, our_side, their_side, config.rater_clusters
         ),
         *besides,
     )
@@ -96,6 +102,8 @@ async def judge(
     metrics |= await compare(
         engine, examples, candidate, champion, sampling, seed, config.reported_prompts
     )
+    if head is not None:
+        metrics["head_auc"] = await told_apart(engine, examples, head)
     return Verdict(outcome, candidate, champion, sentence, checks, metrics, samples)
 
 

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bot.engine.base import Engine
-from learning.taste.features import Said, features_of
-from learning.taste.head import scaled
+from learning.taste.features import Said, features_of, scale_of
 
 
 async def likeness(
@@ -41,7 +40,7 @@ async def likeness(
 
 
 def _along(features: np.ndarray, rated: int, ours: int) -> list[float]:
-    features = scaled(features)
+    features = scale_of(features)(features)
     voted, drawn = features[:rated], features[rated:]
     direction = drawn[:ours].mean(axis=0) - drawn[ours:].mean(axis=0)
     spread = float((drawn @ direction).std())

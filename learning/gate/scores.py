@@ -15,8 +15,10 @@ from bot.types import BASE, Sampling
 from learning.drawing import answered
 from learning.gate.checks import Anchored, Voted
 from learning.gate.likeness import likeness
+from learning.metrics import auc
 from learning.replay import prompts_of
-from learning.taste.features import Said, readable
+from learning.taste.features import Said, features_of, readable
+from learning.taste.head import Head
 from learning.types import BaseReply, Example, Snapshot
 
 AT_ONCE = 16
@@ -24,11 +26,15 @@ AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """What candidate and champion say to the same prompts."""
+class Side:
+    """One of two versions that are compared: how it sees rated replies, and how it talks."""
 
-    ours: Sequence[Said]
-    theirs: Sequence[Said]
+    moved: Sequence[float]
+    """How much likelier than the base it makes each: mean log-ratio a token, in nats."""
+    base: Sequence[float]
+    """Mean log-prob a token of each under the base."""
+    talk: Sequence[Said]
+    """What it says to prompts that people rated answers to."""
 
 
 async def spoken(
@@ -41,29 +47,53 @@ async def spoken(
     return [(prompt, one.ids) for prompt, one in drawn if one.whole and one.ids]
 
 
+async def side_of(
+    engine: Engine, examples: Sequence[Example], adapter: str, talk: Sequence[Said]
+) -> Side:
+    """How a version, which need not stay loaded afterwards, sees the votes on `examples`."""
+    found = await _scores(engine, _rated(engine, examples), adapter)
+    base = [_average(scores[BASE]) for scores in found]
+    likely = [_average(scores[adapter]) for scores in found]
+    return Side([one - other for one, other in zip(likely, base, strict=True)], base, talk)
+
+
 async def voted_on(
-    engine: Engine, snapshot: Snapshot, examples: Sequence[Example], candidate: str,
-    champion: str, talk: Talk, many_raters: int,
+    engine: Engine, snapshot: Snapshot, examples: Sequence[Example], ours: Side, theirs: Side,
+    many_raters: int,
 ) -> tuple[Voted, ...]:
-    """The votes on `examples`, none of which the candidate has learned from.
+    """The votes on `examples`, none of which either side has learned from.
 
     Args:
         snapshot: all examples of the run, by which opinions are told apart.
-        talk: what candidate and champion say themselves.
+        ours, theirs: how candidate and champion see these examples.
         many_raters: how many must have voted before a rater, not a conversation, is an opinion.
     """
-    read = [one for one in examples if one.voted and readable(one, engine)]
+    read = _rated(engine, examples)
     cluster = opinions(snapshot.examples, many_raters)
-    found = await _scores(engine, read, candidate, champion)
     said = [(one.prompt_ids, one.reply_ids) for one in read]
-    alike = await likeness(engine, said, talk.ours, talk.theirs)
+    alike = await likeness(engine, said, ours.talk, theirs.talk)
+    # Each against the base of its own batches: rounding differs from batch to batch.
     return tuple(
-        Voted(
-            one.liked, cluster[one.exchange_id], _average(scores[candidate]),
-            _average(scores[champion]), _average(scores[BASE]), place,
+        Voted(one.liked, cluster[one.exchange_id], base + mine, base + their, base, place)
+        for one, base, mine, their, place in zip(
+            read, ours.base, ours.moved, theirs.moved, alike, strict=True
         )
-        for one, scores, place in zip(read, found, alike, strict=True)
     )
+
+
+async def told_apart(engine: Engine, examples: Sequence[Example], head: Head) -> float:
+    """How often a head puts a liked reply of these above a disliked one; .5 is chance."""
+    read = _rated(engine, examples)
+    if not read:
+        return 0.5
+    said = [(one.prompt_ids, one.reply_ids) for one in read]
+    scores = head.score(await features_of(engine, said)).tolist()
+    liked = [score for score, one in zip(scores, read, strict=True) if one.liked]
+    return auc(liked, [score for score, one in zip(scores, read, strict=True) if not one.liked])
+
+
+def _rated(engine: Engine, examples: Sequence[Example]) -> list[Example]:
+    return [one for one in examples if one.voted and readable(one, engine)]
 
 
 async def anchored_to(
@@ -91,10 +121,10 @@ async def anchored_to(
 
 
 async def _scores(
-    engine: Engine, measured: Sequence[Example | BaseReply], candidate: str, champion: str
+    engine: Engine, measured: Sequence[Example | BaseReply], *adapters: str
 ) -> list[Mapping[str, Score]]:
-    """Each reply under all three, in one call."""
-    names = list(dict.fromkeys((candidate, champion, BASE)))
+    """Each reply under these and the base, in one call."""
+    names = list(dict.fromkeys((*adapters, BASE)))
     items = [ScoreItem(one.prompt_ids, one.reply_ids, name) for one in measured for name in names]
     found = await engine.score(items) if items else []
     width = len(names)

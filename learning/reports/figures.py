@@ -47,6 +47,8 @@ FIGURES = (
     Figure("liked_perplexity", "perplexity of liked replies",
            "how surprised it is by replies people liked; lower is closer to them", ".1f"),
     Figure("auc", "liked from disliked", "how often it tells them apart; 0.5 is guessing"),
+    Figure("head_auc", "liked from disliked, by its head",
+           "how often what it chooses among several replies by tells them apart"),
     Figure("canary_tokens", "tokens a reply", "how long its replies to the fixed prompts are",
            ".1f"),
     Figure("canary_distinct_2", "distinct-2, fixed prompts",

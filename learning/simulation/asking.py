@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, cast
 
-from bot.config import EngineConfig
+from bot.config import Config
 from bot.errors import LearningError
 from bot.store import Store
 from bot.types import BASE, ChannelKey, Exchange, Message, Sampling, Timings, Vote, VoteValue
@@ -81,9 +81,16 @@ class Asked:
         return ChannelKey(SOURCE, "local", f"p{self.number:05d}")
 
 
-def places(engine: EngineConfig) -> int:
-    """How many questions may be open: every row busy and one waiting for each, never refused."""
-    return max(1, min(2 * engine.rows, engine.queue))
+def places(config: Config) -> int:
+    """How many questions may be open: every row busy and one waiting for each, never refused.
+
+    Where several replies are drawn for each, only so many that all of them always find a row:
+    how many are drawn must not hang on the moment.
+    """
+    rows = config.engine.rows
+    if (each := config.sampling.best_of) > 1:
+        return max(1, rows // each)
+    return max(1, min(2 * rows, config.engine.queue))
 
 
 async def ask_all(

@@ -42,7 +42,8 @@ class HeldOut:
         """Ask each question at least once, and as often as it takes for `replies` replies."""
         self._engine = engine
         self._persona = config.conversation.persona
-        self._room = asyncio.Semaphore(places(config.engine))
+        self._best_of = config.sampling.best_of
+        self._room = asyncio.Semaphore(places(config))
         count = max(replies, len(questions))
         self._questions = [questions[index % len(questions)] for index in range(count)]
         most = min(config.sampling.max_tokens, max(1, engine.info.context // 2))
@@ -84,7 +85,7 @@ class HeldOut:
         ids: list[int] = []
         text, finish, error = "", None, ""
         try:
-            request = Request(prompt, adapter, self._samplings[place])
+            request = Request(prompt, adapter, self._samplings[place], best_of=self._best_of)
             async for delta in self._engine.stream(request):
                 ids += delta.ids
                 text += delta.text

@@ -183,7 +183,7 @@ class Simulation:
             def answered(done: int, earlier: int = earlier, total: int = all_in_all) -> None:
                 self._tell("voting", earlier + done, total)
 
-            answers = await ask_all(talk, store, batch, places(self._app.config.engine), answered)
+            answers = await ask_all(talk, store, batch, places(self._app.config), answered)
             # In a thread: a rater may think as long as it likes.
             texts = [answer.text for answer in answers]
             values = await asyncio.to_thread(self._opinions, batch, texts)

@@ -17,6 +17,32 @@ from learning.metrics import auc
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """What features are brought to: mean 0 in each dimension, and rows about 1 long."""
+
+    mean: np.ndarray
+    """``[dimensions]``."""
+    spread: np.ndarray
+    """``[dimensions]``, above 0: the larger, the less a dimension weighs."""
+
+    @classmethod
+    def of(cls, features: np.ndarray, shares: np.ndarray | None = None) -> Scale:
+        """The scale of these replies, ``[replies, dimensions]``.
+
+        Args:
+            shares: what each dimension weighs, in all 1; all the same where it is not said.
+        """
+        count = features.shape[1]
+        weights = np.full(count, 1 / count) if shares is None else shares
+        return cls(features.mean(axis=0), (features.std(axis=0) + 1e-6) / np.sqrt(weights))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """``[replies, dimensions]``, brought to the scale."""
+        found: np.ndarray = (features - self.mean) / self.spread
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """What is liked, as a direction."""
 
@@ -28,10 +54,15 @@ class Head:
         """How well replies would be liked: about +1 for a like, -1 for a dislike.
 
         Args:
-            features: ``[replies, dimensions]``, scaled as those it was fitted on.
+            features: ``[replies, dimensions]``, on the scale of those it was fitted on.
         """
         found: np.ndarray = features @ self.direction + self.offset
         return found
+
+    def before(self, scale: Scale) -> Head:
+        """The same head for features that were not brought to the scale."""
+        direction = self.direction / scale.spread
+        return Head(direction, float(self.offset - scale.mean @ direction))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +74,6 @@ class Fit:
     """How often it puts a liked reply above a disliked one, each left out in turn."""
 
 
-def scaled(features: np.ndarray) -> np.ndarray:
-    """Each dimension with mean 0 and spread 1 over all replies, and rows of length about 1."""
-    centred = features - features.mean(axis=0)
-    found: np.ndarray = centred / (features.std(axis=0) + 1e-6) / np.sqrt(features.shape[1])
-    return found
-
-
 def fit(
     features: np.ndarray, liked: Sequence[bool], weights: Sequence[float], ridge: float
 ) -> Fit:
@@ -59,7 +83,7 @@ def fit(
     The centre is kept when a vote is left out.
 
     Args:
-        features: ``[replies, dimensions]``, from `scaled`.
+        features: ``[replies, dimensions]``, on a scale.
         liked: at least one of each kind.
         weights: above 0; each class is brought to half of the whole.
         ridge: how strongly the head is held small, above 0.

@@ -10,7 +10,6 @@ of n of its replies are never far from it. Nothing here trains or decides what s
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from bot.engine.base import Engine
 from bot.types import BASE, Sampling
 from learning.drawing import answered
 from learning.replay import prompts_of
-from learning.taste.features import Said, features_of, readable
-from learning.taste.head import fit, scaled
+from learning.taste.features import Said, features_of, readable, scale_of
+from learning.taste.head import Head, fit
 from learning.types import BaseReply, Example
 
 AT_ONCE = 16
@@ -42,6 +41,8 @@ class Chosen:
     """A few to each prompt that was answered."""
     auc: float = 0.5
     """How often the head puts a liked reply above a disliked one it was not shown."""
+    head: Head | None = None
+    """What chose them, for features as they are; None where nothing was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Drawn:
     rated: tuple[Example, ...]
     replies: tuple[BaseReply, ...]
     features: np.ndarray
-    """``[rated + replies, dimensions]``, in that order."""
+    """``[rated + replies, dimensions]``, in that order, as they are."""
     settings: TasteConfig
 
     def chosen(self, without: frozenset[int] = frozenset()) -> Chosen:
@@ -66,13 +67,15 @@ class Drawn:
         seen = [self.rated[number] for number in kept]
         if not enough(seen, self.settings):
             return Chosen()
+        scale = scale_of(self.features)
+        features = scale(self.features)
         found = fit(
-            self.features[kept], [one.liked for one in seen], [one.weight for one in seen],
+            features[kept], [one.liked for one in seen], [one.weight for one in seen],
             self.settings.ridge,
         )  # fmt: skip
         if found.auc < self.settings.least_auc:
             return Chosen(auc=found.auc)
-        scores = found.head.score(self.features[len(self.rated) :])
+        scores = found.head.score(features[len(self.rated) :])
         prompts = {one.prompt_ids for one in seen}
         ranked: defaultdict[tuple[int, ...], list[tuple[float, int]]] = defaultdict(list)
         for number, (reply, score) in enumerate(zip(self.replies, scores, strict=True)):
@@ -84,7 +87,8 @@ class Drawn:
             for some in ranked.values()
             for _, number in sorted(some, reverse=True)[: min(self.settings.best, len(some) // 2)]
         )
-        return Chosen(tuple(self.replies[number] for number in best), found.auc)
+        replies = tuple(self.replies[number] for number in best)
+        return Chosen(replies, found.auc, found.head.before(scale))
 
 
 def enough(rated: Sequence[Example], settings: TasteConfig) -> bool:
@@ -117,5 +121,4 @@ async def draw_replies(
     )
     said: list[Said] = [(one.prompt_ids, one.reply_ids) for one in rated]
     said += [(one.prompt_ids, one.reply_ids) for one in replies]
-    features = await asyncio.to_thread(scaled, await features_of(engine, said))
-    return Drawn(tuple(rated), replies, features, settings)
+    return Drawn(tuple(rated), replies, await features_of(engine, said), settings)

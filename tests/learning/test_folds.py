@@ -30,7 +30,7 @@ def examples(count: int, seed: int = 0) -> list[Example]:
 @pytest.mark.parametrize("seed", range(20))
 def test_every_training_vote_is_in_one_fold_and_a_conversation_in_one_alone(seed: int) -> None:
     some = examples(60, seed)
-    folds = cut(some, (), folds=3, fold_items=200)
+    folds = cut(some, folds=3, fold_items=200)
     train = {one.exchange_id for one in some if one.part == "train"}
     assert sorted(id for fold in folds for id in fold) == sorted(train)
     where = {id: number for number, fold in enumerate(folds) for id in fold}
@@ -42,8 +42,8 @@ def test_every_training_vote_is_in_one_fold_and_a_conversation_in_one_alone(seed
 
 def test_votes_that_come_later_leave_every_earlier_one_in_its_fold() -> None:
     some = examples(80)
-    before = [set(fold) for fold in cut(some[:40], (), 3, 200)]
-    after = [set(fold) for fold in cut(some, (), 3, 200)]
+    before = [set(fold) for fold in cut(some[:40], 3, 200)]
+    after = [set(fold) for fold in cut(some, 3, 200)]
     assert all(early <= late for early, late in zip(before, after, strict=True))
     assert {fold_of(f"talk {number}", 3) for number in range(40)} == {0, 1, 2}
 
@@ -51,23 +51,32 @@ def test_votes_that_come_later_leave_every_earlier_one_in_its_fold() -> None:
 def test_nothing_is_cut_where_siblings_would_tell_nothing_more() -> None:
     some = examples(60)
     held_out = sum(one.part == "holdout" for one in some)
-    assert cut(some, (), 3, held_out) == []
-    assert cut(some, (), 0, 200) == cut(some, (), 1, 200) == []
-    assert cut(some, {one.exchange_id for one in some}, 3, 200) == []
-    fresh = some[0].exchange_id
-    (fold,) = cut(some, {one.exchange_id for one in some[1:]}, 3, 200)
-    assert fresh in fold
+    assert cut(some, 3, held_out) == []
+    assert cut(some, 0, 200) == cut(some, 1, 200) == []
+    assert cut([replace(one, raters=()) for one in some], 3, 200) == []
+    assert cut([replace(one, liked=False) for one in some], 3, 200) == []
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_fold_that_is_left_out_leaves_the_others_their_numbers(number: int) -> None:
+    some = examples(60)
+    whole = cut(some, 3, 200)
+    assert all(whole)
+    hinted = [
+        replace(one, raters=()) if fold_of(one.conversation, 3) == number else one for one in some
+    ]
+    assert cut(hinted, 3, 200) == [() if at == number else whole[at] for at in range(3)]
 
 
 def test_a_fold_without_which_nothing_is_liked_is_not_cut_off() -> None:
     some = [replace(one, liked=one.exchange_id == 1) for one in examples(60)]
-    assert all(1 not in fold for fold in cut(some, (), 3, 200))
+    assert all(1 not in fold for fold in cut(some, 3, 200))
 
 
 def test_a_sibling_learns_from_all_but_its_fold() -> None:
     some = examples(60)
     ours, theirs = (BaseReply((number,), (9, 0)) for number in (1, 2))
-    folds = tuple(Fold(fold, (theirs,)) for fold in cut(some, (), 3, 200))
+    folds = tuple(Fold(fold, (theirs,)) for fold in cut(some, 3, 200))
     snapshot = Snapshot("base", tuple(some), (), (), (ours,), folds)
     for fold in folds:
         sibling = snapshot.without(fold)

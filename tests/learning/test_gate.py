@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,9 @@ from bot.types import BASE, Sampling
 from learning.gate.canaries import CanaryReply, answer, read_canaries
 from learning.gate.checks import Voted, canary_checks, conclude, votes_checks
 from learning.gate.judge import judge
-from learning.gate.scores import opinions
+from learning.gate.scores import opinions, told_apart
+from learning.taste.features import features_of
+from learning.taste.head import Head
 from learning.types import Check, Snapshot, Verdict
 from tests.engine.tiny import load, make_model, plain_model
 from tests.learning.votes_of_words import END, make_snapshot, train
@@ -87,6 +90,23 @@ async def test_a_candidate_that_learned_what_people_like_is_promoted(engine: Loc
     assert verdict.metrics["shift_liked"] > verdict.metrics["shift_disliked"]
     assert len(verdict.samples) == 5
     assert [one[0] for one in verdict.samples] == list(read_canaries()[:5])
+
+
+async def test_how_well_a_head_tells_held_out_likes_from_dislikes_is_reported(
+    engine: LocalEngine,
+) -> None:
+    held_out = TASTE.of("holdout")
+    features = await features_of(engine, [(one.prompt_ids, one.reply_ids) for one in held_out])
+    liked = np.asarray([one.liked for one in held_out])
+    knowing = Head(np.linalg.pinv(features) @ np.where(liked, 1.0, -1.0), 0.0)
+    assert await told_apart(engine, held_out, knowing) == 1.0
+    contrary = Head(-knowing.direction, 0.0)
+    assert await told_apart(engine, held_out, contrary) == 0.0
+    reported = await judge(
+        engine, TASTE, "good", BASE, LENIENT, 0, SAMPLING, "", seed=1, head=contrary
+    )
+    assert reported.metrics["head_auc"] == 0.0
+    assert reported.outcome == "promote"
 
 
 async def test_the_same_candidate_is_judged_the_same_twice(engine: LocalEngine) -> None:

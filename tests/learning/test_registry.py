@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -31,6 +32,16 @@ def staged(registry: Registry, name: str = "v0001") -> Path:
     return folder
 
 
+def with_sibling(folder: Path, number: int = 2) -> Path:
+    place = folder / f"sibling-{number}"
+    place.mkdir()
+    (place / "adapter_model.safetensors").write_bytes(b"other weights")
+    (place / "adapter_config.json").write_text("{}")
+    (place / "checkpoint").mkdir()
+    (place / "checkpoint" / "state").write_text("half")
+    return place
+
+
 def published(root: Path, *names: str) -> Registry:
     registry = Registry(root)
     for name in names:
@@ -56,6 +67,58 @@ def test_a_figure_that_is_no_number_is_left_out_of_the_manifest(tmp_path: Path) 
     text = (registry.path("v0001") / "manifest.json").read_text()
     assert "NaN" not in text
     assert registry.manifest("v0001").metrics == {"loss": 1.0}
+
+
+def test_siblings_are_published_verified_and_removed_with_their_version(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    with_sibling(staged(registry))
+    registry.publish("v0001", replace(manifest("v0001"), folds=((), (1,))))
+    folder = registry.verify("v0001", "tiny")
+    found = sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+    assert found == [
+        "adapter_config.json", "adapter_model.safetensors", "manifest.json",
+        "sibling-2/adapter_config.json", "sibling-2/adapter_model.safetensors",
+    ]  # fmt: skip
+    assert {*registry.manifest("v0001").files, "manifest.json"} == set(found)
+    assert registry.manifest("v0001").folds == ((), (1,))
+    assert not list(folder.rglob("checkpoint"))
+    weights = folder / "sibling-2" / "adapter_model.safetensors"
+    weights.write_bytes(b"other weight5")
+    with pytest.raises(AdapterError, match=r"sibling-2/adapter_model\.safetensors is not what"):
+        registry.verify("v0001", "tiny")
+    weights.unlink()
+    with pytest.raises(AdapterError, match="missing or unknown files"):
+        registry.verify("v0001", "tiny")
+    registry.remove("v0001")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_from_before_siblings_were_kept_says_that_it_has_none(tmp_path: Path) -> None:
+    registry = published(tmp_path, "v0001")
+    file = registry.path("v0001") / "manifest.json"
+    old = json.loads(file.read_bytes())
+    del old["folds"]
+    file.write_text(json.dumps(old))
+    registry.verify("v0001", "tiny")
+    assert registry.manifest("v0001").folds == ()
+
+
+def test_nothing_outside_its_folder_is_part_of_a_version(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    for name in ("v0001", "v0002"):
+        with_sibling(staged(registry, name))
+        registry.publish(name, manifest(name))
+    inside = registry.path("v0001") / "sibling-2"
+    inside.rename(tmp_path / "elsewhere")
+    inside.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(AdapterError, match="missing or unknown files"):
+        registry.verify("v0001", "tiny")
+    file = registry.path("v0002") / "manifest.json"
+    told = json.loads(file.read_bytes())
+    told["files"]["../v0001/adapter_config.json"] = told["files"]["adapter_config.json"]
+    file.write_text(json.dumps(told))
+    with pytest.raises(AdapterError, match="missing or unknown files"):
+        registry.verify("v0002", "tiny")
 
 
 @pytest.mark.parametrize("name", ["", "..", "v1", "v0001/../../x", "base", "V0001", "v0001\n"])

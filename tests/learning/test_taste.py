@@ -11,8 +11,15 @@ from bot.config import TasteConfig
 from bot.engine.local import LocalEngine
 from bot.types import Sampling
 from learning.metrics import auc
-from learning.taste.features import features_of
-from learning.taste.head import fit, scaled
+from learning.taste.features import (
+    NEAR,
+    NEARNESS,
+    WEIGHT,
+    dimensions,
+    features_of,
+    scale_of,
+)
+from learning.taste.head import Scale, fit
 from learning.taste.refine import Drawn, draw_replies
 from learning.types import BaseReply, Example
 
@@ -31,7 +38,7 @@ def world(count: int, *, luck: bool = False) -> tuple[np.ndarray, list[bool]]:
     rng = np.random.default_rng(3)
     features = rng.normal(size=(count, 40))
     taste = rng.normal(size=count) if luck else features[:, 0] + features[:, 1]
-    return scaled(features), [bool(one) for one in taste > 0.8]
+    return Scale.of(features)(features), [bool(one) for one in taste > 0.8]
 
 
 def test_sixty_votes_are_enough_to_know_what_the_next_hundred_people_like() -> None:
@@ -83,7 +90,9 @@ def drawn_from(examples: list[Example], places: list[float], each: int = 3) -> D
         BaseReply(prompt, (60 + number, 0)) for prompt in prompts for number in range(each)
     )
     along = [*places, *(float(number) for _ in prompts for number in range(each))]
-    return Drawn(tuple(examples), replies, scaled(np.asarray([[one] for one in along])), SETTINGS)
+    features = np.zeros((len(along), 1 + NEARNESS))
+    features[:, 0] = along
+    return Drawn(tuple(examples), replies, features, SETTINGS)
 
 
 def test_the_replies_most_like_what_is_liked_are_chosen_for_each_prompt() -> None:
@@ -138,11 +147,33 @@ async def test_a_reply_looks_the_same_whatever_is_read_beside_it(engine: LocalEn
         for _ in range(90)
     ]
     together = await features_of(engine, replies)
-    assert together.shape == (90, 5 * engine.info.hidden)
+    assert together.shape == (90, dimensions(engine.info.hidden))
     for number in (0, 41, 89):
         alone = await features_of(engine, [replies[number]])
         np.testing.assert_allclose(together[number], alone[0], atol=1e-5)
     assert not np.allclose(together[0], together[1], atol=1e-2)
+    # Of a long conversation only the end is read with it.
+    prompt = tuple(rng.randrange(5, 90) for _ in range(NEAR + 30))
+    far, near = await features_of(engine, [(prompt, (7, 0)), (prompt[-NEAR:], (7, 0))])
+    np.testing.assert_allclose(far, near, atol=1e-5)
+    nearer = await features_of(engine, [(prompt[-NEAR + 1 :], (7, 0))])
+    assert not np.allclose(near, nearer[0], atol=1e-4)
+
+
+async def test_how_near_a_reply_comes_to_the_question_is_among_what_it_looks_like(
+    engine: LocalEngine,
+) -> None:
+    question = tuple(range(20, 50))
+    same, other, unasked = await features_of(
+        engine, [(question, question[5:9]), (question, (70, 71, 72, 73)), ((1,), (70,))]
+    )
+    words = slice(-NEARNESS, -NEARNESS + 2)
+    np.testing.assert_allclose(same[words], [1.0, 1.0], atol=1e-5)
+    assert (other[words] < 0.9).all()
+    assert (np.abs(np.stack([same, other, unasked])[:, -NEARNESS:]) < 1 + 1e-5).all()
+    features = np.random.default_rng(1).normal(size=(500, dimensions(8)))
+    spread = scale_of(features)(features).std(axis=0) ** 2
+    assert spread[-NEARNESS:].sum() / spread[:-NEARNESS].sum() == pytest.approx(WEIGHT)
 
 
 async def test_the_base_answers_each_prompt_several_times_and_always_the_same(

@@ -1,0 +1,147 @@
+"""An engine that draws several replies and gives the one that people would like best.
+
+It stands around another engine and is one itself, so nobody who asks for replies knows of it:
+a `Request` says how many may be drawn. A version that has learned from votes what is liked
+brings a head (`learning.taste.kept`); under any other, and where no rows are to spare, one reply
+is drawn and streamed as ever. A reply that was chosen comes whole, at its end. What the head was
+fitted on, and whether choosing helps, is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bot.engine.base import Delta, Engine, EngineStats, Job, Request, Score, ScoreItem
+from bot.types import Timings
+from learning.taste.features import Looks, dimensions
+from learning.taste.head import Head
+from learning.taste.kept import read_head
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A reply from its first to its last token."""
+
+    delta: Delta
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ended by itself and says something: only then it can be the best."""
+        return self.delta.finish == "stop" and len(self.delta.ids) > 1
+
+
+class Choosing:
+    """An engine around an engine; see `bot.engine.base.Engine`.
+
+    Args:
+        rows: replies that the inner engine generates at the same time.
+    """
+
+    def __init__(self, engine: Engine, rows: int) -> None:
+        self.info = engine.info
+        self.template = engine.template
+        self._engine = engine
+        self._rows = rows
+        self._running = 0
+        self._looks = Looks(engine)
+        self._heads: dict[str, Head] = {}
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Generate one reply, the best of as many as may be drawn and have a row."""
+        head = self._heads.get(request.adapter)
+        spare = max(1, self._rows - self._running)
+        count = min(request.best_of, spare) if head is not None else 1
+        self._running += count
+        try:
+            if head is not None and count > 1:
+                yield await self._best(request, head, count)
+                return
+            async with aclosing(self._engine.stream(request)) as deltas:
+                async for delta in deltas:
+                    yield delta
+        finally:
+            self._running -= count
+
+    async def _best(self, request: Request, head: Head, count: int) -> Delta:
+        started = time.monotonic()
+        drawn = await self._drawn(request, count)
+        ended = [one for one in drawn if one.ended]
+        place = await self._liked_most(request.prompt_ids, ended, head) if len(ended) > 1 else 0
+        best = (ended or drawn)[place].delta
+        total = time.monotonic() - started
+        timings = replace(
+            best.timings or Timings(), first_token=total, total=total, drawn=len(drawn)
+        )
+        return replace(best, timings=timings)
+
+    async def _drawn(self, request: Request, count: int) -> list[Whole]:
+        """Several replies to a request; the first is the one it would get alone."""
+        seed = request.sampling.seed
+        seeds = [None if seed is None else seed + number for number in range(count)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._whole(
+                        replace(request, sampling=replace(request.sampling, seed=one))
+                    ))
+                    for one in seeds
+                ]  # fmt: skip
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _whole(self, request: Request) -> Whole:
+        ids: list[int] = []
+        text = ""
+        async with aclosing(self._engine.stream(request)) as deltas:
+            async for delta in deltas:
+                ids += delta.ids
+                text += delta.text
+        return Whole(replace(delta, ids=tuple(ids), text=text))
+
+    async def _liked_most(
+        self, prompt: Sequence[int], replies: Sequence[Whole], head: Head
+    ) -> int:
+        features = await self._looks.at([(prompt, one.delta.ids) for one in replies])
+        return int(head.score(features).argmax())
+
+    async def score(self, items: Sequence[ScoreItem]) -> list[Score]:
+        """Measure given replies; see `Engine.score`."""
+        return await self._engine.score(items)
+
+    async def load(self, name: str, folder: Path) -> None:
+        """Make a checkpoint servable, with its head where it has one; see `Engine.load`."""
+        head = await asyncio.to_thread(read_head, folder, dimensions(self.info.hidden))
+        await self._engine.load(name, folder)
+        if head is not None:
+            self._heads[name] = head
+
+    async def unload(self, name: str) -> None:
+        """Forget an adapter once its last reply has ended; see `Engine.unload`."""
+        self._heads.pop(name, None)
+        await self._engine.unload(name)
+
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the adapters that can serve now."""
+        return self._engine.loaded()
+
+    def run(self, job: Job) -> AsyncGenerator[object, None]:
+        """Run background work in slices; see `Engine.run`."""
+        return self._engine.run(job)
+
+    def forget_prefix(self, cache_key: str) -> None:
+        """Drop what is kept of a channel."""
+        self._engine.forget_prefix(cache_key)
+
+    def stats(self) -> EngineStats:
+        """The inner engine's counters."""
+        return self._engine.stats()
+
+    async def close(self) -> None:
+        """Stop; see `Engine.close`."""
+        await self._engine.close()
