@@ -99,7 +99,7 @@ async def import_votes(
     new = old = too_long = votes = 0
     for start in range(0, len(given), TOGETHER):
         part = given[start : start + TOGETHER]
-        exchanges = await asyncio.to_thread(_exchanges, engine, part, now)
+        exchanges = await asyncio.to_thread(exchanges_of, engine, part, now)
         fitting = [one for one in part if one.name in exchanges]
         too_long += len(part) - len(fitting)
         wanted = {one.name: one for one in fitting if one.name not in known}
@@ -120,10 +120,10 @@ async def import_votes(
     return Imported(votes, new, old, too_long)
 
 
-def _exchanges(
+def exchanges_of(
     engine: Engine, given: Iterable[GivenVote], now: datetime
 ) -> dict[str, Exchange]:
-    """Those that the model has room for, by name."""
+    """What votes are about, by `GivenVote.name`; only what the model has room for. Blocks."""
     found = {}
     for one in given:
         prompt_ids, reply_ids = _ids(engine.template, one, engine.info.end_ids)
