@@ -607,13 +607,13 @@ async def test_two_rounds_through_every_room_come_out_the_same_twice(tmp_path: P
             },
         }
     )
-    settings = SimulationSettings(taste, prompts, votes=60, every=30, raters=3, held_out=4)
+    settings = SimulationSettings(taste, prompts, votes=40, every=20, raters=3, held_out=4)
     results = []
     for data in (tmp_path / "a", tmp_path / "b"):
         async with open_app(config_for(config), data) as app:
             results.append(without_seconds(await simulate(app, settings, lambda progress: None)))
-            assert await app.store.count_votes() == 60
+            assert await app.store.count_votes() == 40
     assert results[0] == results[1]
-    assert [one["votes"] for one in results[0]["rounds"]] == [0, 30, 60]
+    assert [one["votes"] for one in results[0]["rounds"]] == [0, 20, 40]
     assert {one["verdict"] for one in results[0]["rounds"][1:]} <= {"promote", "shadow", "reject"}
     assert all(len(one["ci"]) == 2 for one in results[0]["rounds"])
