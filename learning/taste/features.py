@@ -10,6 +10,7 @@ adapter: what replies look like does not change while the base stays.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 
@@ -44,7 +45,7 @@ WEIGHT = 0.25
 """What those numbers weigh together, where the states weigh 1."""
 
 Said = tuple[Sequence[int], Sequence[int]]
-"""The ids of a prompt, and of the reply to it."""
+"""The ids of a prompt, and of the reply to it; neither is empty."""
 
 
 class Looks:
@@ -56,9 +57,6 @@ class Looks:
 
     async def at(self, replies: Sequence[Said]) -> np.ndarray:
         """What replies look like to the base: ``[replies, dimensions]``, float32, in their order.
-
-        Args:
-            replies: none of them empty.
 
         Raises:
             LearningError: the engine ended before it had looked at all of them.
@@ -74,11 +72,12 @@ class Looks:
         """Yields the share that is done, at last the array."""
         if self._model is None:  # a twin: what serves has the adapters of the last step on it
             self._model = resident.twin().base_model
-        near = [(prompt[-NEAR:], reply) for prompt, reply in replies]
+        near = [(tuple(prompt[-NEAR:]), reply) for prompt, reply in replies]
         found: dict[int, np.ndarray] = {}
-        for numbers in _slices(near):
-            some = [near[number] for number in numbers]
-            found |= zip(numbers, _read(self._model, some, resident.device), strict=True)
+        for prompt, numbers in _slices(near):
+            some = [near[number][1] for number in numbers]
+            seen = _read(self._model, prompt, some, resident.device)
+            found |= zip(numbers, seen, strict=True)
             yield len(found) / len(replies)
         yield np.stack([found[number] for number in range(len(replies))])
 
@@ -106,38 +105,50 @@ def readable(one: Example | BaseReply, engine: Engine) -> bool:
     return bool(one.reply_ids) and length <= engine.info.context
 
 
-def _slices(replies: Sequence[Said]) -> Iterator[list[int]]:
-    """Numbers of replies of like length, together at most `SLICE` wide."""
-    lengths = [len(prompt) + len(reply) for prompt, reply in replies]
-    piece: list[int] = []
-    for number in sorted(range(len(replies)), key=lambda number: lengths[number]):
-        if piece and lengths[number] * (len(piece) + 1) > SLICE:
-            yield piece
-            piece = []
-        piece.append(number)
-    if piece:
-        yield piece
+def _slices(
+    replies: Sequence[tuple[tuple[int, ...], Sequence[int]]],
+) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+    """Prompts with the numbers of replies to them, of like length and at most `SLICE` wide."""
+    groups: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for number in sorted(range(len(replies)), key=lambda number: len(replies[number][1])):
+        groups[replies[number][0]].append(number)
+    for prompt, numbers in groups.items():
+        piece: list[int] = []
+        for number in numbers:
+            if piece and len(prompt) + len(replies[number][1]) * (len(piece) + 1) > SLICE:
+                yield prompt, piece
+                piece = []
+            piece.append(number)
+        yield prompt, piece
 
 
 def _read(
-    model: nn.Module, replies: Sequence[Said], device: torch.device
+    model: nn.Module, prompt: Sequence[int], replies: Sequence[Sequence[int]], device: torch.device
 ) -> list[np.ndarray]:
-    width = max(len(prompt) + len(reply) for prompt, reply in replies)
-    ids = [
-        [*prompt, *reply] + [PAD] * (width - len(prompt) - len(reply)) for prompt, reply in replies
-    ]
+    """What replies to one prompt look like; the prompt is read once for all of them."""
+    width = max(map(len, replies))
+    ids = [[*reply, *[PAD] * (width - len(reply))] for reply in replies]
     with torch.no_grad():
-        states = model(
-            torch.tensor(ids, device=device), output_hidden_states=True, use_cache=False
-        ).hidden_states
-    layers = (states[0], states[len(states) // 2], states[-1])
-    return [
-        _of(
-            [layer[row, max(0, len(prompt) - QUESTION) : len(prompt)].float() for layer in layers],
-            [layer[row, len(prompt) : len(prompt) + len(reply)].float() for layer in layers],
+        asked = model(
+            torch.tensor([prompt], device=device), output_hidden_states=True, use_cache=True
         )
-        for row, (prompt, reply) in enumerate(replies)
+        kept = asked.past_key_values
+        kept.batch_repeat_interleave(len(replies))
+        said = model(
+            torch.tensor(ids, device=device), past_key_values=kept, output_hidden_states=True,
+            use_cache=True,
+        )
+    before, after = _layers(asked.hidden_states), _layers(said.hidden_states)
+    question = [layer[0, -QUESTION:].float() for layer in before]
+    return [
+        _of(question, [layer[row, : len(reply)].float() for layer in after])
+        for row, reply in enumerate(replies)
     ]
+
+
+def _layers(states: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The embeddings, the middle and the last layer: each ``[rows, tokens, hidden]``."""
+    return states[0], states[len(states) // 2], states[-1]
 
 
 def _of(question: Sequence[Tensor], reply: Sequence[Tensor]) -> np.ndarray:
@@ -154,8 +165,6 @@ def _near(question: Tensor, reply: Tensor) -> Tensor:
     Of each token to the nearest of the question's, the mean and that of the best three; and of
     both as a whole.
     """
-    if not len(question):
-        return reply.new_zeros(3)
     every = functional.normalize(reply, dim=-1) @ functional.normalize(question, dim=-1).T
     best = every.max(dim=1).values
     whole = functional.cosine_similarity(question.mean(0), reply.mean(0), dim=0)
