@@ -64,18 +64,8 @@ async def judge(
         head: what the candidate chooses among replies by; it is only reported on.
     """
     examples = [one for one in snapshot.of("holdout") if readable(one, engine)]
-    our_side, their_side = [
-        await side_of(
-            engine, examples, name,
-            await spoken(engine, snapshot, name, sampling, seed, config.replies),
-        )
-        for name in (candidate, champion)
-    ]
     voted = (
-        *await voted_on(
-            engine, snapshot, examples, our_side, their_side, config.rater_clusters
-        ),
-        *besides,
+        *await held_out(engine, snapshot, candidate, champion, config, sampling, seed), *besides
     )
     anchored = await anchored_to(engine, snapshot.anchors, candidate, champion)
     language = language_of(one.script for one in snapshot.examples)
@@ -105,6 +95,22 @@ async def judge(
     if head is not None:
         metrics["head_auc"] = await told_apart(engine, examples, head)
     return Verdict(outcome, candidate, champion, sentence, checks, metrics, samples)
+
+
+async def held_out(
+    engine: Engine, snapshot: Snapshot, candidate: str, champion: str, config: GateConfig,
+    sampling: Sampling, seed: int,
+) -> tuple[Voted, ...]:
+    """The held-out votes as the two see them, both loaded; see `judge`."""
+    examples = snapshot.of("holdout")
+    ours, theirs = [
+        await side_of(
+            engine, examples, name,
+            await spoken(engine, snapshot, name, sampling, seed, config.replies),
+        )
+        for name in (candidate, champion)
+    ]
+    return await voted_on(engine, snapshot, examples, ours, theirs, config.rater_clusters)
 
 
 async def _answers(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -195,6 +196,15 @@ async def test_why_shows_the_version_the_settings_and_what_the_model_saw(
     told = text_of(await done(commands, "/why"))
     for part in ("version base", "temperature 0", "Be kind.", "Hello there", "1 👍, 0 👎"):
         assert part in told
+
+
+async def test_why_says_of_how_many_a_reply_is_the_best(commands: Commands, store: Store) -> None:
+    await ask(commands._conversation, "Hello there")
+    assert "the best of" not in text_of(await done(commands, "/why"))
+    (plain,) = await store.exchanges([1])
+    chosen = replace(plain, timings=replace(plain.timings, drawn=5), id=0)
+    key = await store.add_exchange(chosen)
+    assert "s, the best of 5" in text_of(await done(commands, f"/why {key}"))
 
 
 async def test_persona_shows_changes_and_returns(commands: Commands) -> None:
