@@ -67,14 +67,16 @@ class Noting:
     async def __call__(
         self, engine: Engine, snapshot: Snapshot, candidate: str, champion: str,
         config: GateConfig, gates_before: int, sampling: Sampling, persona: str, seed: int,
-        forbidden: Any, besides: Sequence[Voted], head: Any,
+        forbidden: Any, besides: Sequence[Voted], heads: Any,
     ) -> Verdict:
         """As `learning.gate.judge.judge`."""
         verdict = await judge(
             engine, snapshot, candidate, champion, config, gates_before, sampling, persona, seed,
-            forbidden, besides, head,
+            forbidden, besides, heads,
         )
-        voted = await held_out(engine, snapshot, candidate, champion, config, sampling, seed)
+        voted = await held_out(
+            engine, snapshot, candidate, champion, config, sampling, seed, heads
+        )
         self.gates.append(Gate((*voted, *besides), gates_before, verdict.outcome))
         return verdict
 

@@ -47,7 +47,7 @@ from bot.moderation import Moderation
 from bot.progress import progress_bar
 from bot.types import BASE
 from learning.freezing import prepare
-from learning.gate.scores import anchored_to, side_of, told_apart
+from learning.gate.scores import anchored_to, side_of
 from learning.metrics import auc
 from learning.taste.refine import enough
 from learning.training.choice import choose, passes
@@ -122,14 +122,14 @@ class Place:
             result = await carried_out(engine, job, step)
             await engine.load(name, Path(folder))
         try:
-            side = await side_of(engine, self.held, name, ())
+            side = await side_of(engine, self.held, name, (), prepared.taste.head)
             anchored = await anchored_to(engine, snapshot.anchors, name, BASE)
         finally:
             await engine.unload(name)
         moved = list(zip(side.moved, self.held, strict=True))
         liked = [one for one, of in moved if of.liked]
         disliked = [one for one, of in moved if not of.liked]
-        head = prepared.taste.head
+        liking = side.liking or ()
         trained = snapshot.of("train")
         by_head = case.objective in ("auto", "taste") and enough(trained, learning.taste)
         return Row(
@@ -137,7 +137,10 @@ class Place:
             liked=sum(one.liked for one in trained),
             disliked=sum(not one.liked for one in trained), drawn=len(snapshot.chosen),
             reward=fmean(liked) - fmean(disliked), auc=auc(liked, disliked),
-            head_auc=None if head is None else await told_apart(engine, self.held, head),
+            head_auc=auc(
+                [one for one, of in zip(liking, self.held, strict=True) if of.liked],
+                [one for one, of in zip(liking, self.held, strict=True) if not of.liked],
+            ) if liking else None,
             head_left_out=prepared.taste.auc if by_head else None,
             anchor_rise=anchored.nll / anchored.base_nll - 1 if anchored else None,
             kl=anchored.kl if anchored else None,

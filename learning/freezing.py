@@ -16,8 +16,9 @@ from bot.config import Config
 from bot.engine.base import Engine
 from learning.gate.folds import cut
 from learning.replay import base_replies, prompts_of
+from learning.taste.head import Head
 from learning.taste.refine import Chosen, draw_replies, enough
-from learning.types import BaseReply, Example, Fold, Snapshot
+from learning.types import Example, Fold, Snapshot
 
 REPLAY, ANCHORS, GAUGE = 64, 32, 32
 """The most prompts the base answers for training, for the gate, and to measure drift on."""
@@ -29,6 +30,8 @@ class Prepared:
 
     snapshot: Snapshot
     taste: Chosen
+    outside: tuple[Head | None, ...]
+    """What the replies of each fold's sibling were chosen by, for each of the snapshot's folds."""
 
 
 async def prepare(
@@ -58,25 +61,24 @@ async def prepare(
         anchors=await base_replies(engine, prompts[1], sampling, learning.seed + REPLAY, ANCHORS),
     )
     folds = cut(examples, learning.gate.folds, learning.gate.fold_items)
-    taste, chosen = await _chosen(engine, config, draft, folds, forbidden)
-    return Prepared(
-        replace(
-            snapshot, chosen=taste.replies,
-            folds=tuple(Fold(fold, one) for fold, one in zip(folds, chosen, strict=True)),
-        ),
-        taste,
+    taste, outside = await _chosen(engine, config, draft, folds, forbidden)
+    found = zip(folds, outside, strict=True)
+    snapshot = replace(
+        snapshot, chosen=taste.replies, folds=tuple(Fold(fold, one.replies) for fold, one in found)
     )
+    heads = (one.head if fold else None for fold, one in zip(folds, outside, strict=True))
+    return Prepared(snapshot, taste, tuple(heads))
 
 
 async def _chosen(
     engine: Engine, config: Config, draft: Snapshot, folds: Sequence[tuple[int, ...]],
     forbidden: Callable[[str], str | None],
-) -> tuple[Chosen, list[tuple[BaseReply, ...]]]:
+) -> tuple[Chosen, list[Chosen]]:
     """What is chosen by all votes, and by those outside each fold."""
     learning, rated = config.learning, draft.of("train")
     wanted = learning.objective in ("auto", "taste") and learning.taste.draws > 0
     if not wanted or not enough(rated, learning.taste):
-        return Chosen(), [() for _ in folds]
+        return Chosen(), [Chosen() for _ in folds]
     seed = learning.seed + REPLAY + ANCHORS + GAUGE
     drawn = await draw_replies(
         engine, rated, learning.taste, config.sampling.settings(), seed, forbidden
@@ -84,4 +86,4 @@ async def _chosen(
     # In threads: solving for a head may take a second.
     by_all = await asyncio.to_thread(drawn.chosen)
     outside = [await asyncio.to_thread(drawn.chosen, frozenset(fold)) for fold in folds]
-    return by_all, [one.replies for one in outside]
+    return by_all, outside

@@ -22,7 +22,9 @@ from learning.gate.checks import Voted
 from learning.gate.scores import Side, side_of, spoken, voted_on
 from learning.registry import Registry, sibling_in
 from learning.serving import Serving
-from learning.taste.features import Said
+from learning.taste.features import Said, dimensions
+from learning.taste.head import Head
+from learning.taste.kept import read_head
 from learning.training.adapter import CONFIG_FILE
 from learning.training.choice import choose, passes
 from learning.training.driven import Trainer, carried_out
@@ -107,7 +109,8 @@ class Siblings:
                         self._engine, snapshot, name, sampling, learning.seed,
                         learning.gate.replies,
                     )
-                return await side_of(self._engine, examples, name, talks[name])
+                head = await asyncio.to_thread(self._head, of)
+                return await side_of(self._engine, examples, name, talks[name], head)
 
         found: list[Voted] = []
         for number, fold in enumerate(snapshot.folds, 1):
@@ -123,6 +126,13 @@ class Siblings:
                     await side(his, judging), learning.gate.rater_clusters,
                 )
         return tuple(found)
+
+    def _head(self, of: Peer) -> Head | None:
+        if of.version == BASE:
+            return None
+        folder = self._registry.path(of.version)
+        place = sibling_in(folder, of.number) if of.number else folder
+        return read_head(place, dimensions(self._engine.info.hidden))
 
     async def _manifest(self, name: str) -> Manifest | None:
         return None if name == BASE else await asyncio.to_thread(self._registry.manifest, name)

@@ -23,11 +23,11 @@ from bot.errors import LearningError
 from bot.learning_port import RunningStage
 from bot.moderation import Moderation
 from bot.store import Store
-from bot.types import Sampling
+from bot.types import BASE, Sampling
 from learning.announcements import Announcements
 from learning.freezing import prepare
 from learning.gate.checks import Voted
-from learning.registry import Registry
+from learning.registry import Registry, sibling_in
 from learning.serving import Serving
 from learning.siblings import Siblings
 from learning.taste.features import dimensions
@@ -58,7 +58,7 @@ class Judge(Protocol):
         self, engine: Engine, snapshot: Snapshot, candidate: str, champion: str,
         config: GateConfig, gates_before: int, sampling: Sampling, persona: str, seed: int,
         forbidden: Callable[[str], str | None], besides: Sequence[Voted],
-        head: Head | None,
+        heads: Sequence[Head | None],
     ) -> Verdict:
         """Candidate against champion, both loaded."""
 
@@ -204,8 +204,11 @@ class Steps:
                 "replies are learned from as well"
             )
             await track.announcements.tell("stage", text, run=track.run, adapter=track.name)
-        if prepared.taste.head is not None:
-            await asyncio.to_thread(write_head, folder, prepared.taste.head)
+        for place, head in zip(
+            self._places(folder, snapshot), (prepared.taste.head, *prepared.outside), strict=True
+        ):
+            if head is not None:
+                await asyncio.to_thread(write_head, place, head)
         await asyncio.to_thread(dataset.write_snapshot, folder, snapshot)
         found = await asyncio.to_thread(dataset.digest, snapshot)
         await self._store.update_run(track.run, snapshot=found)
@@ -230,7 +233,9 @@ class Steps:
             )
             result = await carried_out(self._engine, job, track.step)
             await track.flush()
-            await asyncio.to_thread(copy_head, self._runs / track.name, folder)
+            frozen = self._places(self._runs / track.name, snapshot)
+            for source, place in zip(frozen, self._places(folder, snapshot), strict=True):
+                await asyncio.to_thread(copy_head, source, place)
             manifest = await asyncio.to_thread(self._manifest, track, snapshot, result, choice)
             await asyncio.to_thread(self._registry.publish, track.name, manifest)
         manifest = await asyncio.to_thread(self._registry.manifest, track.name)
@@ -286,7 +291,9 @@ class Steps:
             self._engine, snapshot, track.name, champion, learning.gate,
             sum(one["outcome"] != "shadow" for one in earlier), self._config.sampling.settings(),
             self._config.conversation.persona, learning.seed, self._moderation.found,
-            besides, await asyncio.to_thread(self._head, track.name),
+            besides, [
+                await asyncio.to_thread(self._head, name) for name in (track.name, champion)
+            ],
         )
         await self._store.add_verdict(
             track.name, verdict.champion, verdict.outcome, verdict.sentence,
@@ -300,7 +307,14 @@ class Steps:
 
     def _head(self, name: str) -> Head | None:
         """What a version chooses among replies by, where it has learned that."""
+        if name == BASE:
+            return None
         return read_head(self._registry.path(name), dimensions(self._engine.info.hidden))
+
+    def _places(self, folder: Path, snapshot: Snapshot) -> list[Path]:
+        """Where in a folder the head of a version lies, and those of its siblings."""
+        numbers = range(1, len(snapshot.folds) + 1)
+        return [folder, *(sibling_in(folder, number) for number in numbers)]
 
     async def clear(self, name: str) -> None:
         """Throw away what a run needed only for itself: people's words do not lie around."""

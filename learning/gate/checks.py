@@ -39,6 +39,10 @@ class Voted:
     base: float
     likeness: float = 0.0
     """How far it lies towards the candidate's way of talking (`learning.gate.likeness`)."""
+    ours: float | None = None
+    """How the candidate's head likes it, in spreads; None without a head."""
+    theirs: float | None = None
+    """How the champion's does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +80,8 @@ def votes_checks(
     voted: Sequence[Voted], config: GateConfig, gates_before: int
 ) -> tuple[Check, ...]:
     """What the held-out votes say: towards the liked, and no liked reply given up."""
-    # Two looks at the same votes: either may convince, so each has half of the error.
-    alpha = spent_error(config.alpha, gates_before) / 2
-    liked_ones, clusters = [one.liked for one in voted], [one.cluster for one in voted]
-    alike, moved = (
-        difference_bound(values, liked_ones, clusters, alpha)
-        for values in (
-            [one.likeness for one in voted], [one.candidate - one.champion for one in voted]
-        )
-    )
-    learned = max(alike.lower, moved.lower) > 0
-    ours, theirs = vote_aucs(voted)
+    looks = _looks(voted, spent_error(config.alpha, gates_before))
+    ours, theirs = _orders(voted)
     liked = [one for one in voted if one.liked]
     pairs = len(liked) * (len(voted) - len(liked))
     # With a dozen votes one pair changing places is more than the margin, and is luck.
@@ -95,13 +90,13 @@ def votes_checks(
     highest = before + config.liked_nll_rise
     return (
         Check(
-            "learned", learned, max(alike.lower, moved.lower), 0.0,
+            "learned", looks.learned, looks.lower, 0.0,
             f"Of {len(voted)} rated replies it never saw, the liked ones are "
-            f"{alike.difference:+.2f} spreads nearer to how it talks than the disliked ones "
-            f"({_surely(alike, 2)}), and became {moved.difference:+.3f} nats a token likelier "
-            f"({_surely(moved, 3)}), at the {1 - alpha:.1%} confidence that gate "
-            f"{gates_before + 1} asks of either"
-            f"{'.' if learned else ': not enough to rule out luck.'}",
+            f"{looks.alike.difference:+.2f} spreads nearer to how it talks than the disliked ones "
+            f"({_surely(looks.alike, 2)}), {looks.told_apart}and became "
+            f"{looks.moved.difference:+.3f} nats a token likelier ({_surely(looks.moved, 3)}), at "
+            f"the {1 - looks.alpha:.1%} confidence that gate {gates_before + 1} asks of each"
+            f"{'.' if looks.learned else ': not enough to rule out luck.'}",
         ),
         Check(
             "liked_nll", bool(liked) and nll <= highest + 1e-6, nll, highest,
@@ -114,6 +109,83 @@ def votes_checks(
             f"{theirs:.0%}; at least {lowest:.0%} is needed.",
         ),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """What one way of looking at the votes shows, and another."""
+
+    alike: Bound
+    """How much nearer the liked ones are to how the candidate talks."""
+    moved: Bound
+    """How much likelier they became."""
+    apart: Bound | None
+    """How much further its head sets them above the others than the champion's does."""
+    alpha: float
+    """The error that each may have."""
+
+    @property
+    def lower(self) -> float:
+        """What the most convincing of them is at least."""
+        return max(one.lower for one in (self.alike, self.moved, self.apart) if one is not None)
+
+    @property
+    def learned(self) -> bool:
+        """Whether one convinces; a head alone only where the talk has not surely become worse."""
+        if max(self.alike.lower, self.moved.lower) > 0:
+            return True
+        worse = min(2 * one.difference - one.lower for one in (self.alike, self.moved)) < 0
+        return self.apart is not None and self.apart.lower > 0 and not worse
+
+    @property
+    def told_apart(self) -> str:
+        """What is to be said of the heads."""
+        if self.apart is None:
+            return ""
+        return (
+            f"stand {self.apart.difference:+.2f} spreads further above them by its head "
+            f"({_surely(self.apart, 2)}), "
+        )
+
+
+def _looks(voted: Sequence[Voted], error: float) -> _Looks:
+    """All looks at the same votes: any may convince, so each has its share of the error."""
+    liked, clusters = [one.liked for one in voted], [one.cluster for one in voted]
+    heads = any(one.ours is not None for one in voted)
+    alpha = error / (3 if heads else 2)
+
+    def bound(values: Sequence[float]) -> Bound:
+        return difference_bound(values, liked, clusters, alpha)
+
+    apart = [(one.ours or 0.0) - (one.theirs or 0.0) for one in voted]
+    return _Looks(
+        bound([one.likeness for one in voted]),
+        bound([one.candidate - one.champion for one in voted]),
+        bound(apart) if heads else None, alpha,
+    )
+
+
+def _orders(voted: Sequence[Voted]) -> tuple[float, float]:
+    """How often each sets a liked reply above a disliked one: by its head, where it has one."""
+    by_heads = head_aucs(voted)
+    ours, theirs = (
+        by_ratio if by_head is None else by_head
+        for by_ratio, by_head in zip(vote_aucs(voted), by_heads, strict=True)
+    )
+    return ours, theirs
+
+
+def head_aucs(voted: Sequence[Voted]) -> tuple[float | None, float | None]:
+    """How well the heads of candidate and champion order the votes; None without a head."""
+    def of(side: bool, name: str) -> list[float]:
+        return [getattr(one, name) or 0.0 for one in voted if one.liked is side]
+
+    ours, theirs = (
+        auc(of(True, who), of(False, who))
+        if any(getattr(one, who) is not None for one in voted) else None
+        for who in ("ours", "theirs")
+    )
+    return ours, theirs
 
 
 def _surely(bound: Bound, digits: int) -> str:

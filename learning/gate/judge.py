@@ -21,12 +21,13 @@ from learning.gate.checks import (
     anchor_checks,
     canary_checks,
     conclude,
+    head_aucs,
     vote_aucs,
     votes_checks,
 )
 from learning.gate.conduct import conduct_checks, read_conduct
 from learning.gate.reported import compare
-from learning.gate.scores import anchored_to, side_of, spoken, told_apart, voted_on
+from learning.gate.scores import anchored_to, side_of, spoken, voted_on
 from learning.metrics import distinct_n, mean, perplexity
 from learning.scripts import language_of
 from learning.taste.features import readable
@@ -48,7 +49,7 @@ async def judge(
     seed: int,
     forbidden: Callable[[str], str | None] = lambda _: None,
     besides: Sequence[Voted] = (),
-    head: Head | None = None,
+    heads: Sequence[Head | None] = (None, None),
 ) -> Verdict:
     """Decide whether `candidate` may serve instead of `champion`; both are loaded.
 
@@ -61,11 +62,12 @@ async def judge(
         seed: of the canaries.
         forbidden: names the moderation rule that a text breaks.
         besides: votes that siblings of the two were trained without, as those see them.
-        head: what the candidate chooses among replies by; it is only reported on.
+        heads: what candidate and champion choose among replies by.
     """
     examples = [one for one in snapshot.of("holdout") if readable(one, engine)]
     voted = (
-        *await held_out(engine, snapshot, candidate, champion, config, sampling, seed), *besides
+        *await held_out(engine, snapshot, candidate, champion, config, sampling, seed, heads),
+        *besides,
     )
     anchored = await anchored_to(engine, snapshot.anchors, candidate, champion)
     language = language_of(one.script for one in snapshot.examples)
@@ -92,23 +94,21 @@ async def judge(
     metrics |= await compare(
         engine, examples, candidate, champion, sampling, seed, config.reported_prompts
     )
-    if head is not None:
-        metrics["head_auc"] = await told_apart(engine, examples, head)
     return Verdict(outcome, candidate, champion, sentence, checks, metrics, samples)
 
 
 async def held_out(
     engine: Engine, snapshot: Snapshot, candidate: str, champion: str, config: GateConfig,
-    sampling: Sampling, seed: int,
+    sampling: Sampling, seed: int, heads: Sequence[Head | None] = (None, None),
 ) -> tuple[Voted, ...]:
     """The held-out votes as the two see them, both loaded; see `judge`."""
     examples = snapshot.of("holdout")
     ours, theirs = [
         await side_of(
             engine, examples, name,
-            await spoken(engine, snapshot, name, sampling, seed, config.replies),
+            await spoken(engine, snapshot, name, sampling, seed, config.replies), head,
         )
-        for name in (candidate, champion)
+        for name, head in zip((candidate, champion), heads, strict=True)
     ]
     return await voted_on(engine, snapshot, examples, ours, theirs, config.rater_clusters)
 
@@ -141,6 +141,7 @@ def _metrics(
     liked = [one for one in voted if one.liked]
     disliked = [one for one in voted if not one.liked]
     candidate_auc, champion_auc = vote_aucs(voted)
+    head_auc, champion_head_auc = head_aucs(voted)
     found = {
         "judged_items": float(len(voted)),
         "judged_liked": float(len(liked)),
@@ -150,6 +151,8 @@ def _metrics(
         "champion_liked_perplexity": perplexity([one.champion for one in liked]),
         "auc": candidate_auc,
         "champion_auc": champion_auc,
+        **({} if head_auc is None else {"head_auc": head_auc}),
+        **({} if champion_head_auc is None else {"champion_head_auc": champion_head_auc}),
         "canary_tokens": mean([float(len(one.ids)) for one in ours]),
         "champion_canary_tokens": mean([float(len(one.ids)) for one in theirs]),
         "canary_distinct_2": distinct_n([one.units for one in ours], 2),

@@ -15,7 +15,6 @@ from bot.types import BASE, Sampling
 from learning.drawing import answered
 from learning.gate.checks import Anchored, Voted
 from learning.gate.likeness import likeness
-from learning.metrics import auc
 from learning.replay import prompts_of
 from learning.taste.features import Said, features_of, readable
 from learning.taste.head import Head
@@ -35,6 +34,8 @@ class Side:
     """Mean log-prob a token of each under the base."""
     talk: Sequence[Said]
     """What it says to prompts that people rated answers to."""
+    liking: Sequence[float] | None = None
+    """How its head likes each, in spreads; None without a head."""
 
 
 async def spoken(
@@ -48,13 +49,21 @@ async def spoken(
 
 
 async def side_of(
-    engine: Engine, examples: Sequence[Example], adapter: str, talk: Sequence[Said]
+    engine: Engine, examples: Sequence[Example], adapter: str, talk: Sequence[Said],
+    head: Head | None = None,
 ) -> Side:
-    """How a version, which need not stay loaded afterwards, sees the votes on `examples`."""
-    found = await _scores(engine, _rated(engine, examples), adapter)
+    """How a version, which need not stay loaded afterwards, sees the votes on `examples`.
+
+    Args:
+        talk: from `spoken`.
+        head: what the version chooses among replies by.
+    """
+    read = _rated(engine, examples)
+    found = await _scores(engine, read, adapter)
     base = [_average(scores[BASE]) for scores in found]
     likely = [_average(scores[adapter]) for scores in found]
-    return Side([one - other for one, other in zip(likely, base, strict=True)], base, talk)
+    moved = [one - other for one, other in zip(likely, base, strict=True)]
+    return Side(moved, base, talk, await _preferred(engine, read, head))
 
 
 async def voted_on(
@@ -72,24 +81,27 @@ async def voted_on(
     cluster = opinions(snapshot.examples, many_raters)
     said = [(one.prompt_ids, one.reply_ids) for one in read]
     alike = await likeness(engine, said, ours.talk, theirs.talk)
+    unknown = [None] * len(read)
     # Each against the base of its own batches: rounding differs from batch to batch.
     return tuple(
-        Voted(one.liked, cluster[one.exchange_id], base + mine, base + their, base, place)
-        for one, base, mine, their, place in zip(
-            read, ours.base, ours.moved, theirs.moved, alike, strict=True
+        Voted(one.liked, cluster[one.exchange_id], base + mine, base + their, base, place, *likings)
+        for one, base, mine, their, place, *likings in zip(
+            read, ours.base, ours.moved, theirs.moved, alike, ours.liking or unknown,
+            theirs.liking or unknown, strict=True,
         )
     )
 
 
-async def told_apart(engine: Engine, examples: Sequence[Example], head: Head) -> float:
-    """How often a head puts a liked reply of these above a disliked one; .5 is chance."""
-    read = _rated(engine, examples)
-    if not read:
-        return 0.5
+async def _preferred(
+    engine: Engine, read: Sequence[Example], head: Head | None
+) -> list[float] | None:
+    """What a head thinks of rated replies, in spreads; None without one."""
+    if head is None or not read:
+        return None
     said = [(one.prompt_ids, one.reply_ids) for one in read]
-    scores = head.score(await features_of(engine, said)).tolist()
-    liked = [score for score, one in zip(scores, read, strict=True) if one.liked]
-    return auc(liked, [score for score, one in zip(scores, read, strict=True) if not one.liked])
+    scores = head.score(await features_of(engine, said))
+    found: list[float] = ((scores - scores.mean()) / (scores.std() + 1e-9)).tolist()
+    return found
 
 
 def _rated(engine: Engine, examples: Sequence[Example]) -> list[Example]:

@@ -18,7 +18,7 @@ from bot.types import BASE, Sampling
 from learning.gate.canaries import CanaryReply, answer, read_canaries
 from learning.gate.checks import Voted, canary_checks, conclude, votes_checks
 from learning.gate.judge import judge
-from learning.gate.scores import opinions, told_apart
+from learning.gate.scores import opinions
 from learning.taste.features import features_of
 from learning.taste.head import Head
 from learning.types import Check, Snapshot, Verdict
@@ -92,21 +92,26 @@ async def test_a_candidate_that_learned_what_people_like_is_promoted(engine: Loc
     assert [one[0] for one in verdict.samples] == list(read_canaries()[:5])
 
 
-async def test_how_well_a_head_tells_held_out_likes_from_dislikes_is_reported(
-    engine: LocalEngine,
-) -> None:
+async def test_what_a_head_makes_of_the_votes_counts_and_is_reported(engine: LocalEngine) -> None:
     held_out = TASTE.of("holdout")
     features = await features_of(engine, [(one.prompt_ids, one.reply_ids) for one in held_out])
     liked = np.asarray([one.liked for one in held_out])
     knowing = Head(np.linalg.pinv(features) @ np.where(liked, 1.0, -1.0), 0.0)
-    assert await told_apart(engine, held_out, knowing) == 1.0
     contrary = Head(-knowing.direction, 0.0)
-    assert await told_apart(engine, held_out, contrary) == 0.0
-    reported = await judge(
-        engine, TASTE, "good", BASE, LENIENT, 0, SAMPLING, "", seed=1, head=contrary
-    )
-    assert reported.metrics["head_auc"] == 0.0
-    assert reported.outcome == "promote"
+    judged = [
+        await judge(
+            engine, TASTE, candidate, champion, LENIENT, 0, SAMPLING, "", seed=1, heads=heads
+        )
+        for candidate, champion, heads in (
+            ("noise", BASE, (knowing, None)), ("good", "noise", (contrary, knowing)),
+        )
+    ]  # fmt: skip
+    assert [one.metrics["head_auc"] for one in judged] == [1.0, 0.0]
+    assert [one.metrics.get("champion_head_auc") for one in judged] == [None, 1.0]
+    assert [check(one, "auc").value for one in judged] == [1.0, 0.0]
+    assert "further above them by its head" in check(judged[0], "learned").reason
+    assert check(judged[0], "learned").passed
+    assert [check(one, "auc").passed for one in judged] == [True, False]
 
 
 async def test_the_same_candidate_is_judged_the_same_twice(engine: LocalEngine) -> None:
@@ -285,6 +290,33 @@ def votes(up: float, down: float, count: int, spread: float = 0.05) -> list[Vote
         )
         for n in range(count)
     ]
+
+
+def with_heads(voted: list[Voted], ours: float, theirs: float) -> list[Voted]:
+    """Heads that set liked replies above the others, by so many spreads."""
+    return [
+        replace(one, ours=ours * one.liked + n % 3 / 5, theirs=theirs * one.liked + n % 3 / 5)
+        for n, one in enumerate(voted)
+    ]
+
+
+def test_a_better_head_alone_convinces_unless_the_talk_has_surely_become_worse() -> None:
+    same = votes(0.0, 0.0, 24)
+    for ours, theirs, better in ((1.0, 0.0, True), (1.5, 1.0, True), (1.0, 1.0, False)):
+        learned, *_ = votes_checks(with_heads(same, ours, theirs), GateConfig(), 0)
+        assert learned.passed is better
+    worse = with_heads(votes(-0.2, 0.0, 24), 1.0, 0.0)
+    assert not votes_checks(worse, GateConfig(liked_nll_rise=1.0), 0)[0].passed
+    assert not votes_checks(same, GateConfig(), 0)[0].passed
+
+
+def test_three_looks_share_the_error_of_two() -> None:
+    moved = votes(0.5, 0.0, 24, spread=0.3)
+    two, three = (
+        votes_checks(some, GateConfig(), 0)[0].value
+        for some in (moved, with_heads(moved, 0.0, 1.0))
+    )
+    assert 0 < three < two
 
 
 def test_a_candidate_merely_sharper_everywhere_has_learned_nothing() -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.config import Config, GateConfig, SamplingConfig
+from bot.config import Config, GateConfig, SamplingConfig, TasteConfig
 from bot.engine.base import Job, Score, ScoreItem
 from bot.engine.local import LocalEngine
 from bot.types import BASE
 from learning.gate.checks import Voted
 from learning.siblings import Peer, peer
+from learning.taste.head import Head
 from learning.training.trainer import training_job
 from learning.types import Manifest, Snapshot, Verdict
-from tests.learning.rated import START, World, config, saying, world
+from tests.learning.rated import START, World, config, exchange, saying, vote, world
 
 
 def folded(folds: int) -> Config:
@@ -49,9 +51,10 @@ class Heard:
     def __init__(self) -> None:
         self.snapshot = Snapshot("", (), (), ())
         self.besides: tuple[Voted, ...] = ()
+        self.heads: Sequence[Head | None] = ()
 
     async def __call__(self, *args: Any) -> Verdict:
-        self.snapshot, self.besides = args[1], args[10]
+        self.snapshot, self.besides, self.heads = args[1], args[10], args[11]
         verdict: Verdict = await saying("promote")(*args)
         return verdict
 
@@ -209,3 +212,33 @@ async def test_a_version_that_learned_forgotten_words_leaves_no_sibling_behind(
         assert "v0001 learned from that" in await here.loop.forget(manifest.folds[0][:1])
         assert list((tmp_path / "adapters").rglob("*")) == []
         assert set(engine.loaded()) <= {BASE}
+
+
+async def test_a_version_and_each_sibling_have_heads_and_the_gate_asks_them(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    made = folded(3)
+    learning = made.learning.model_copy(
+        update={"objective": "taste", "taste": TasteConfig(draws=2, min_per_class=2)}
+    )
+    gate = Heard()
+    settings = made.model_copy(update={"learning": learning})
+    async with world(engine, tmp_path, settings, judge=gate) as here:
+        for index in range(1, 37):
+            liked = index % 2 > 0
+            words = (40 if liked else 140, 50 + index, 0)
+            given = exchange(index, base=engine.info.fingerprint, reply_ids=words)
+            key = await here.store.add_exchange(given)
+            await here.store.add_vote(vote(key, 1 if liked else -1, time=datetime.now(UTC)))
+        assert (await here.learn()).kind == "finished"
+        manifest = here.registry.manifest("v0001")
+        assert all((one.ours is None, one.theirs) == (False, None) for one in gate.besides)
+        assert (await here.learn()).kind == "finished"
+        assert gate.heads[0] is not None and gate.heads[1] is not None
+        assert all(None not in (one.ours, one.theirs) for one in gate.besides)
+        folder = here.registry.verify("v0001", manifest.base)
+    places = ["", *(f"sibling-{number}/" for number in (1, 2, 3))]
+    files = [f"{place}taste.safetensors" for place in places]
+    assert {one for one in manifest.files if one.endswith("taste.safetensors")} == set(files)
+    # Each from other votes, so each another.
+    assert len({(folder / file).read_bytes() for file in files}) == len(files)
