@@ -35,6 +35,9 @@ class SftConfig(Section):
     """LoRA rank of a new adapter; at most engine.adapter_rank."""
     alpha: Positive = 32
     """LoRA alpha; the adapter's output is scaled by alpha / rank."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead (rsLoRA), which suits high ranks; alpha then wants to be
+    lower, and the same learning rate goes further."""
     replay: Share = 0.2
     """Replies of the base model mixed in, as a share of the examples, against forgetting (0 to
     1)."""

@@ -44,8 +44,9 @@ class Adapter:
         twin.requires_grad_(False)
         self.model = twin
         self._head = _head(twin)
-        self._rank, self._alpha = settings.rank, settings.alpha
-        self._layers = _adapted(twin, self._head, settings.alpha / settings.rank)
+        self._settings = settings
+        rank = math.sqrt(settings.rank) if settings.rslora else settings.rank
+        self._layers = _adapted(twin, self._head, settings.alpha / rank)
         self._shapes = [
             shape
             for outer, inner in (layer.shape for layer in self._layers.values())
@@ -127,8 +128,9 @@ class Adapter:
         folder.mkdir(parents=True, exist_ok=True)
         name = str(self.model.name_or_path or "")
         config: dict[str, Any] = LoraConfig(  # type: ignore[no-untyped-call]  # PEFT's
-            r=self._rank,
-            lora_alpha=self._alpha,
+            r=self._settings.rank,
+            lora_alpha=self._settings.alpha,
+            use_rslora=self._settings.rslora,
             lora_dropout=0.0,
             fan_in_fan_out=any(isinstance(one.base, Conv1D) for one in self._layers.values()),
             task_type="CAUSAL_LM",

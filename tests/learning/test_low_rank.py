@@ -15,9 +15,9 @@ from tests.engine.tiny import KINDS, peft_reads_old_names, plain_model
 from tests.learning.test_objectives import CPU, FAMILY, adapter_on
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_logits_and_gradients_are_those_of_peft(tmp_path: Path, kind: str) -> None:
-    ours, batch = adapter_on(tmp_path / "base", kind), collate(FAMILY, CPU)
+@pytest.mark.parametrize(("kind", "rslora"), [*((kind, False) for kind in KINDS), ("llama", True)])
+def test_logits_and_gradients_are_those_of_peft(tmp_path: Path, kind: str, rslora: bool) -> None:
+    ours, batch = adapter_on(tmp_path / "base", kind, rslora=rslora), collate(FAMILY, CPU)
     # In float64, where rounding does not hide a difference.
     ours.model.double()
     ours.write(tmp_path / "adapter", ours.tensors())

@@ -29,9 +29,10 @@ FAMILY = [
 """Rows that begin alike, go on from one another, or are the same."""
 
 
-def adapter_on(folder: Path, kind: str = "llama") -> Adapter:
+def adapter_on(folder: Path, kind: str = "llama", *, rslora: bool = False) -> Adapter:
     """An adapter that changes what the model says."""
-    adapter = Adapter(plain_model(make_model(folder, kind)), CPU, SftConfig(rank=4), seed=1)
+    settings = SftConfig(rank=4, rslora=rslora)
+    adapter = Adapter(plain_model(make_model(folder, kind)), CPU, settings, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in adapter.parameters():
