@@ -24,7 +24,7 @@ from bot.errors import LearningError
 from learning.taste.head import Scale
 from learning.types import BaseReply, Example
 
-SLICE = 1024
+SLICE = 512
 """Tokens read in one slice, padding included; a longer reply has a slice of its own."""
 
 NEAR = 128
