@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from bot.admission import Admission, Refused, clean, forbidden
 from bot.changes import Changes
 from bot.config import Config
+from bot.ended import ended
 from bot.engine.base import Delta, Engine, Request
 from bot.errors import Busy, PromptTooLong, RapportError
 from bot.history import ChannelLog, ChannelLogs, Prompt, clipped, restored
@@ -281,8 +282,7 @@ class Conversation:
             adapter = BASE
         sampling = self._config.sampling.settings(seed)
         sampling = replace(sampling, max_tokens=min(sampling.max_tokens, self._prompts.reserve))
-        best_of = self._config.sampling.best_of
-        return Request(prompt.ids, adapter, sampling, str(channel), best_of)
+        return Request(prompt.ids, adapter, sampling, str(channel), self._config.sampling.best_of)
 
     async def _record(
         self, heard: Heard, prompt: Prompt, request: Request, said: _Said
@@ -295,7 +295,7 @@ class Conversation:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait([task])
+            await ended(task)
             raise
 
     async def _recorded(

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from bot.config import Config
 from bot.conversation import Conversation
+from bot.ended import ended
 from bot.errors import RapportError
 from bot.learning_port import Learning
 from bot.store import Store, Traces
@@ -175,7 +176,7 @@ class People:
                 log.warning("old words are not deleted yet: %s", error)
             except asyncio.CancelledError:
                 # Let go of the store before it is closed.
-                await asyncio.wait([purging])
+                await ended(purging)
                 raise
             await asyncio.sleep(DAY.total_seconds())
 
