@@ -26,7 +26,8 @@ from tests.engine.tiny import load, make_model, plain_model
 from tests.learning.votes_of_words import END, make_snapshot, train
 
 LENIENT = GateConfig(
-    anchor_nll_rise=1.0, kl_to_base=9.0, canaries=6, length_low=0.0, reported_prompts=4
+    anchor_nll_rise=1.0, kl_to_base=9.0, canaries=6, length_low=0.0, reported_prompts=4,
+    replies=12,
 )
 """A random model knows nothing it could forget."""
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, repetition_penalty=1.0, max_tokens=100)

@@ -30,7 +30,7 @@ PERSONA = "You are a friendly chatbot in a group of English people. Be kind."
 CHINESE = ("钥匙在哪里？", "今天吃什么？", "你喜欢喝茶吗？", "外面下雨了吗？", "几点开会？")
 ENGLISH = ("Where is the key?", "What shall we eat?", "Do you like tea?", "Does it rain?", "When?")
 SHORT = Sampling(temperature=0.8, max_tokens=8)
-GATE = GateConfig(canaries=8, reported_prompts=2)
+GATE = GateConfig(canaries=8, reported_prompts=2, replies=8)
 
 
 @pytest.fixture
