@@ -22,7 +22,8 @@ def config(slots: int = 3, **watch: Any) -> Config:
     return Config(
         engine=SLOTS.model_copy(update={"adapter_slots": slots}),
         learning=LearningConfig(
-            objective="sft", sft=sft, gate=GateConfig(folds=0, replies=4), watch=WatchConfig(**watch)
+            objective="sft", sft=sft, gate=GateConfig(folds=0, replies=4),
+            watch=WatchConfig(**watch),
         ),
     )
 
