@@ -184,7 +184,7 @@ async def test_a_run_that_is_about_to_be_published_is_waited_for(opened: Opener)
 async def say(app: App, text: str, author: str, number: int) -> None:
     """Say something in the guild, and have the exchange liked as if the reply had ended."""
     said = Message(GUILD, author, text, f"{author}{number}", datetime.now(UTC))
-    async with aclosing(app.conversation.respond(said)) as events:
+    async with aclosing(app.conversation.respond(said, seed=number)) as events:
         assert [event async for event in events]
     given = await app.conversation.last(GUILD)
     assert given is not None
