@@ -33,6 +33,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, get_args
 
+import numpy as np
+
 from benchmarks.outcome import BASE_ROW, Case, Row, machine, means, table, versions
 from benchmarks.public_votes import SOURCES, convert
 from benchmarks.rated import Rated, divided
@@ -49,6 +51,7 @@ from bot.types import BASE
 from learning.freezing import prepare
 from learning.gate.scores import anchored_to, side_of
 from learning.metrics import auc
+from learning.taste.features import Said, features_of
 from learning.taste.refine import enough
 from learning.training.choice import choose, passes
 from learning.training.driven import carried_out
@@ -93,6 +96,11 @@ class Place:
     rated: Rated
     held: tuple[Example, ...]
 
+    @property
+    def said(self) -> list[Said]:
+        """The held-out replies with their prompts."""
+        return [(one.prompt_ids, one.reply_ids) for one in self.held]
+
     async def measure(self, case: Case, heard: Callable[[TrainProgress], None]) -> Row:
         """One run from votes to figures.
 
@@ -122,14 +130,15 @@ class Place:
             result = await carried_out(engine, job, step)
             await engine.load(name, Path(folder))
         try:
-            side = await side_of(engine, self.held, name, (), prepared.taste.head)
+            side = await side_of(engine, self.held, name, np.zeros(0))
             anchored = await anchored_to(engine, snapshot.anchors, name, BASE)
         finally:
             await engine.unload(name)
         moved = list(zip(side.moved, self.held, strict=True))
         liked = [one for one, of in moved if of.liked]
         disliked = [one for one, of in moved if not of.liked]
-        liking = side.liking or ()
+        by = prepared.taste.head
+        likings = by.score(await features_of(engine, self.said)).tolist() if by else []
         trained = snapshot.of("train")
         by_head = case.objective in ("auto", "taste") and enough(trained, learning.taste)
         return Row(
@@ -138,9 +147,9 @@ class Place:
             disliked=sum(not one.liked for one in trained), drawn=len(snapshot.chosen),
             reward=fmean(liked) - fmean(disliked), auc=auc(liked, disliked),
             head_auc=auc(
-                [one for one, of in zip(liking, self.held, strict=True) if of.liked],
-                [one for one, of in zip(liking, self.held, strict=True) if not of.liked],
-            ) if liking else None,
+                [one for one, of in zip(likings, self.held, strict=True) if of.liked],
+                [one for one, of in zip(likings, self.held, strict=True) if not of.liked],
+            ) if by else None,
             head_left_out=prepared.taste.auc if by_head else None,
             anchor_rise=anchored.nll / anchored.base_nll - 1 if anchored else None,
             kl=anchored.kl if anchored else None,

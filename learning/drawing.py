@@ -81,17 +81,20 @@ async def answered(
     ]
 
 
-async def _listen(engine: Engine, request: Request) -> Drawn:
+async def whole(engine: Engine, request: Request) -> Delta:
+    """A reply in one piece, from its first token to its last; see `Engine.stream`."""
     ids: list[int] = []
     text = ""
-    last: Delta | None = None
+    last = Delta((), "", "error", error="no answer")
     async with aclosing(engine.stream(request)) as deltas:
-        async for delta in deltas:
-            ids += delta.ids
-            text += delta.text
-            last = delta
-    if last is None or last.finish is None:
-        return Drawn(tuple(ids), text, "error", "no answer")
-    if last.finish == "cancelled":  # nobody but a closing engine does that
+        async for last in deltas:
+            ids += last.ids
+            text += last.text
+    return replace(last, ids=tuple(ids), text=text)
+
+
+async def _listen(engine: Engine, request: Request) -> Drawn:
+    reply = await whole(engine, request)
+    if reply.finish == "cancelled":  # nobody but a closing engine does that
         raise EngineClosed("the engine closed before every reply was drawn")
-    return Drawn(tuple(ids), text, last.finish, last.error)
+    return Drawn(reply.ids, reply.text, reply.finish or "error", reply.error)

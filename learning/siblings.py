@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bot.config import Config
 from bot.engine.base import Engine
 from bot.types import BASE
@@ -22,7 +24,7 @@ from learning.gate.checks import Voted
 from learning.gate.scores import Side, side_of, spoken, voted_on
 from learning.registry import Registry, sibling_in
 from learning.serving import Serving
-from learning.taste.features import Said, dimensions
+from learning.taste.features import dimensions
 from learning.taste.head import Head
 from learning.taste.kept import read_head
 from learning.training.adapter import CONFIG_FILE
@@ -99,7 +101,7 @@ class Siblings:
         """The votes in the folds, each as two see it that have not learned from it."""
         learning, sampling = self._config.learning, self._config.sampling.settings()
         ours, theirs = [await self._manifest(name) for name in (candidate, champion)]
-        talks: dict[str, list[Said]] = {}
+        talks: dict[str, np.ndarray] = {}
 
         async def side(of: Peer, examples: Sequence[Example]) -> Side:
             async with self._lent(of) as name:
@@ -109,7 +111,7 @@ class Siblings:
                         self._engine, snapshot, name, sampling, learning.seed,
                         learning.gate.replies,
                     )
-                head = await asyncio.to_thread(self._head, of)
+                head = await self.head(of.version, of.number)
                 return await side_of(self._engine, examples, name, talks[name], head)
 
         found: list[Voted] = []
@@ -127,12 +129,16 @@ class Siblings:
                 )
         return tuple(found)
 
-    def _head(self, of: Peer) -> Head | None:
-        if of.version == BASE:
+    async def head(self, version: str, number: int = 0) -> Head | None:
+        """What a version, or its sibling of a number, chooses among replies by.
+
+        None for the base, where that was not learned, and where one reply is drawn.
+        """
+        if version == BASE or self._config.sampling.best_of == 1:
             return None
-        folder = self._registry.path(of.version)
-        place = sibling_in(folder, of.number) if of.number else folder
-        return read_head(place, dimensions(self._engine.info.hidden))
+        folder = self._registry.path(version)
+        place = sibling_in(folder, number) if number else folder
+        return await asyncio.to_thread(read_head, place, dimensions(self._engine.info.hidden))
 
     async def _manifest(self, name: str) -> Manifest | None:
         return None if name == BASE else await asyncio.to_thread(self._registry.manifest, name)

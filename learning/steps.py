@@ -23,16 +23,15 @@ from bot.errors import LearningError
 from bot.learning_port import RunningStage
 from bot.moderation import Moderation
 from bot.store import Store
-from bot.types import BASE, Sampling
+from bot.types import Sampling
 from learning.announcements import Announcements
 from learning.freezing import prepare
 from learning.gate.checks import Voted
 from learning.registry import Registry, sibling_in
 from learning.serving import Serving
 from learning.siblings import Siblings
-from learning.taste.features import dimensions
 from learning.taste.head import Head
-from learning.taste.kept import copy_head, read_head, write_head
+from learning.taste.kept import copy_head, write_head
 from learning.training.choice import choose, passes
 from learning.training.driven import Trainer, carried_out
 from learning.training.supervision import Choice
@@ -291,9 +290,7 @@ class Steps:
             self._engine, snapshot, track.name, champion, learning.gate,
             sum(one["outcome"] != "shadow" for one in earlier), self._config.sampling.settings(),
             self._config.conversation.persona, learning.seed, self._moderation.found,
-            besides, [
-                await asyncio.to_thread(self._head, name) for name in (track.name, champion)
-            ],
+            besides, [await self._siblings.head(name) for name in (track.name, champion)],
         )
         await self._store.add_verdict(
             track.name, verdict.champion, verdict.outcome, verdict.sentence,
@@ -304,12 +301,6 @@ class Steps:
         metrics = {**manifest.metrics, **verdict.metrics}
         await self._store.update_run(track.run, metrics=metrics)
         return Judged(verdict.outcome, verdict.champion, verdict.sentence)
-
-    def _head(self, name: str) -> Head | None:
-        """What a version chooses among replies by, where it has learned that."""
-        if name == BASE:
-            return None
-        return read_head(self._registry.path(name), dimensions(self._engine.info.hidden))
 
     def _places(self, folder: Path, snapshot: Snapshot) -> list[Path]:
         """Where in a folder the head of a version lies, and those of its siblings."""

@@ -65,8 +65,8 @@ OPENING = (*WIRING, "bot.doctor")
 """The rooms that open a real engine, or try to; the others are given one."""
 
 LEARNING_MAY = (
-    "bot.types", "bot.errors", "bot.marks", "bot.config", "bot.learning_port", "bot.moderation",
-    "bot.store", "bot.engine.base",
+    "bot.types", "bot.errors", "bot.marks", "bot.ended", "bot.config", "bot.learning_port",
+    "bot.moderation", "bot.store", "bot.engine.base",
 )
 """What of `bot` the learning half may know."""
 

@@ -10,19 +10,15 @@ where votes are luck, liked and disliked replies lie alike along it, whatever it
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-
 import numpy as np
 
-from bot.engine.base import Engine
-from learning.taste.features import Said, features_of, scale_of
+from learning.taste.features import scale_of
 
 
-async def likeness(
-    engine: Engine, rated: Sequence[Said], ours: Sequence[Said], theirs: Sequence[Said]
-) -> list[float]:
+def likeness(rated: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> list[float]:
     """How far each rated reply lies from the champion's way of talking towards the candidate's.
+
+    All are what replies look like, ``[replies, dimensions]`` (`learning.taste.features`).
 
     Args:
         rated: replies that were voted on.
@@ -31,19 +27,15 @@ async def likeness(
 
     Returns:
         A number for each rated reply, in spreads of the drawn replies along that direction;
-        zeros where the two say the same.
+        zeros where the two say the same, or one says nothing.
     """
-    if not (rated and ours and theirs):
-        return [0.0] * len(rated)
-    features = await features_of(engine, [*rated, *ours, *theirs])
-    return await asyncio.to_thread(_along, features, len(rated), len(ours))
-
-
-def _along(features: np.ndarray, rated: int, ours: int) -> list[float]:
-    features = scale_of(features)(features)
-    voted, drawn = features[:rated], features[rated:]
-    direction = drawn[:ours].mean(axis=0) - drawn[ours:].mean(axis=0)
+    nowhere = [0.0] * len(rated)
+    if not (len(rated) and len(ours) and len(theirs)):
+        return nowhere
+    scale = scale_of(np.concatenate([rated, ours, theirs]))
+    drawn = scale(np.concatenate([ours, theirs]))
+    direction = drawn[: len(ours)].mean(axis=0) - drawn[len(ours) :].mean(axis=0)
     spread = float((drawn @ direction).std())
     if spread < 1e-9:
-        return [0.0] * rated
-    return [float(place) / spread for place in voted @ direction]
+        return nowhere
+    return [float(place) / spread for place in scale(rated) @ direction]

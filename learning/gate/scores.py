@@ -6,9 +6,12 @@ nothing of what is concluded.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from bot.engine.base import Engine, Score, ScoreItem
 from bot.types import BASE, Sampling
@@ -16,7 +19,7 @@ from learning.drawing import answered
 from learning.gate.checks import Anchored, Voted
 from learning.gate.likeness import likeness
 from learning.replay import prompts_of
-from learning.taste.features import Said, features_of, readable
+from learning.taste.features import features_of, readable
 from learning.taste.head import Head
 from learning.types import BaseReply, Example, Snapshot
 
@@ -32,24 +35,25 @@ class Side:
     """How much likelier than the base it makes each: mean log-ratio a token, in nats."""
     base: Sequence[float]
     """Mean log-prob a token of each under the base."""
-    talk: Sequence[Said]
-    """What it says to prompts that people rated answers to."""
-    liking: Sequence[float] | None = None
-    """How its head likes each, in spreads; None without a head."""
+    talk: np.ndarray
+    """What that looks like which it says to prompts that people rated answers to."""
+    head: Head | None = None
+    """What it chooses among replies by."""
 
 
 async def spoken(
     engine: Engine, snapshot: Snapshot, adapter: str, sampling: Sampling, seed: int, count: int
-) -> list[Said]:
-    """What a version says to each prompt that people rated answers to, `count` times in all."""
+) -> np.ndarray:
+    """What a version's answers to rated prompts look like, `count` of them in all."""
     prompts = prompts_of(snapshot.examples)
     asked = [prompts[number % len(prompts)] for number in range(count if prompts else 0)]
     drawn = await answered(engine, adapter, asked, sampling, seed, AT_ONCE)
-    return [(prompt, one.ids) for prompt, one in drawn if one.whole and one.ids]
+    said = [(prompt, one.ids) for prompt, one in drawn if one.whole and one.ids]
+    return await features_of(engine, said)
 
 
 async def side_of(
-    engine: Engine, examples: Sequence[Example], adapter: str, talk: Sequence[Said],
+    engine: Engine, examples: Sequence[Example], adapter: str, talk: np.ndarray,
     head: Head | None = None,
 ) -> Side:
     """How a version, which need not stay loaded afterwards, sees the votes on `examples`.
@@ -58,12 +62,11 @@ async def side_of(
         talk: from `spoken`.
         head: what the version chooses among replies by.
     """
-    read = _rated(engine, examples)
-    found = await _scores(engine, read, adapter)
+    found = await _scores(engine, _rated(engine, examples), adapter)
     base = [_average(scores[BASE]) for scores in found]
     likely = [_average(scores[adapter]) for scores in found]
     moved = [one - other for one, other in zip(likely, base, strict=True)]
-    return Side(moved, base, talk, await _preferred(engine, read, head))
+    return Side(moved, base, talk, head)
 
 
 async def voted_on(
@@ -79,28 +82,24 @@ async def voted_on(
     """
     read = _rated(engine, examples)
     cluster = opinions(snapshot.examples, many_raters)
-    said = [(one.prompt_ids, one.reply_ids) for one in read]
-    alike = await likeness(engine, said, ours.talk, theirs.talk)
-    unknown = [None] * len(read)
+    look = await features_of(engine, [(one.prompt_ids, one.reply_ids) for one in read])
+    alike = await asyncio.to_thread(likeness, look, ours.talk, theirs.talk)
     # Each against the base of its own batches: rounding differs from batch to batch.
     return tuple(
         Voted(one.liked, cluster[one.exchange_id], base + mine, base + their, base, place, *likings)
         for one, base, mine, their, place, *likings in zip(
-            read, ours.base, ours.moved, theirs.moved, alike, ours.liking or unknown,
-            theirs.liking or unknown, strict=True,
+            read, ours.base, ours.moved, theirs.moved, alike, liking(look, ours.head),
+            liking(look, theirs.head), strict=True,
         )
     )
 
 
-async def _preferred(
-    engine: Engine, read: Sequence[Example], head: Head | None
-) -> list[float] | None:
-    """What a head thinks of rated replies, in spreads; None without one."""
-    if head is None or not read:
-        return None
-    said = [(one.prompt_ids, one.reply_ids) for one in read]
-    scores = head.score(await features_of(engine, said))
-    found: list[float] = ((scores - scores.mean()) / (scores.std() + 1e-9)).tolist()
+def liking(look: np.ndarray, head: Head | None) -> list[float | None]:
+    """How a head likes replies that look so, in spreads; None for each without a head."""
+    if head is None or not len(look):
+        return [None] * len(look)
+    scores = head.score(look)
+    found: list[float | None] = ((scores - scores.mean()) / (scores.std() + 1e-9)).tolist()
     return found
 
 

@@ -16,6 +16,7 @@ from bot.config import Config
 from bot.engine.base import Engine, Request, ScoreItem
 from bot.errors import DataError, EngineError, LearningError, PromptTooLong
 from bot.types import BASE, Turn
+from learning.drawing import whole
 from learning.likerate import LikeRate, like_rate
 from learning.simulation.asking import places
 from learning.simulation.crowd import Crowd, derived_seed
@@ -82,21 +83,16 @@ class HeldOut:
     async def _reply(self, place: int, adapter: str) -> Drawn:
         question = self._questions[place]
         prompt = prompt_ids(self._engine, self._persona, question.messages)
-        ids: list[int] = []
-        text, finish, error = "", None, ""
+        request = Request(prompt, adapter, self._samplings[place], best_of=self._best_of)
         try:
-            request = Request(prompt, adapter, self._samplings[place], best_of=self._best_of)
-            async for delta in self._engine.stream(request):
-                ids += delta.ids
-                text += delta.text
-                finish, error = delta.finish, delta.error
+            reply = await whole(self._engine, request)
         except PromptTooLong as too_long:
             raise DataError(f"the prompt {question.text[:60]!r} is too long: {too_long}") from None
         except EngineError as failed:
             raise LearningError(f"a held-out reply failed: {failed}") from failed
-        if finish not in ("stop", "length"):
-            raise LearningError(f"a held-out reply ended as {finish}: {error}")
-        return Drawn(prompt, tuple(ids), text, finish == "stop")
+        if reply.finish not in ("stop", "length"):
+            raise LearningError(f"a held-out reply ended as {reply.finish}: {reply.error}")
+        return Drawn(prompt, reply.ids, reply.text, reply.finish == "stop")
 
     def rate(self, crowd: Crowd, replies: Sequence[Drawn]) -> LikeRate:
         """How the taste itself likes the replies; trolls are not asked. May take a while.

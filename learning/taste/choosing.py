@@ -13,26 +13,15 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bot.engine.base import Delta, Engine, EngineStats, Job, Request, Score, ScoreItem
 from bot.types import Timings
+from learning.drawing import whole
 from learning.taste.features import Looks, dimensions
 from learning.taste.head import Head
 from learning.taste.kept import read_head
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A reply from its first to its last token."""
-
-    delta: Delta
-
-    @property
-    def ended(self) -> bool:
-        """Whether it ended by itself and says something: only then it can be the best."""
-        return self.delta.finish == "stop" and len(self.delta.ids) > 1
 
 
 class Choosing:
@@ -70,24 +59,25 @@ class Choosing:
     async def _best(self, request: Request, head: Head, count: int) -> Delta:
         started = time.monotonic()
         drawn = await self._drawn(request, count)
-        ended = [one for one in drawn if one.ended]
+        ended = [one for one in drawn if _ended(one)]
         place = await self._liked_most(request.prompt_ids, ended, head) if len(ended) > 1 else 0
-        best = (ended or drawn)[place].delta
+        best = (ended or drawn)[place]
         total = time.monotonic() - started
         timings = replace(
             best.timings or Timings(), first_token=total, total=total, drawn=len(drawn)
         )
         return replace(best, timings=timings)
 
-    async def _drawn(self, request: Request, count: int) -> list[Whole]:
+    async def _drawn(self, request: Request, count: int) -> list[Delta]:
         """Several replies to a request; the first is the one it would get alone."""
         seed = request.sampling.seed
         seeds = [None if seed is None else seed + number for number in range(count)]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._whole(
-                        replace(request, sampling=replace(request.sampling, seed=one))
+                    group.create_task(whole(
+                        self._engine,
+                        replace(request, sampling=replace(request.sampling, seed=one)),
                     ))
                     for one in seeds
                 ]  # fmt: skip
@@ -95,19 +85,10 @@ class Choosing:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _whole(self, request: Request) -> Whole:
-        ids: list[int] = []
-        text = ""
-        async with aclosing(self._engine.stream(request)) as deltas:
-            async for delta in deltas:
-                ids += delta.ids
-                text += delta.text
-        return Whole(replace(delta, ids=tuple(ids), text=text))
-
     async def _liked_most(
-        self, prompt: Sequence[int], replies: Sequence[Whole], head: Head
+        self, prompt: Sequence[int], replies: Sequence[Delta], head: Head
     ) -> int:
-        features = await self._looks.at([(prompt, one.delta.ids) for one in replies])
+        features = await self._looks.at([(prompt, one.ids) for one in replies])
         return int(head.score(features).argmax())
 
     async def score(self, items: Sequence[ScoreItem]) -> list[Score]:
@@ -145,3 +126,8 @@ class Choosing:
     async def close(self) -> None:
         """Stop; see `Engine.close`."""
         await self._engine.close()
+
+
+def _ended(reply: Delta) -> bool:
+    """Whether it ended by itself and says something: only then it can be the best."""
+    return reply.finish == "stop" and len(reply.ids) > 1

@@ -83,7 +83,9 @@ class Looks:
 
 
 async def features_of(engine: Engine, replies: Sequence[Said]) -> np.ndarray:
-    """What replies look like to the resident base; see `Looks.at`."""
+    """What replies look like to the resident base, also where there are none; see `Looks.at`."""
+    if not replies:
+        return np.zeros((0, dimensions(engine.info.hidden)), dtype=np.float32)
     return await Looks(engine).at(replies)
 
 

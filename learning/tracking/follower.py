@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from bot.ended import ended
 from bot.errors import StoreError
 from bot.learning_port import LearningEvent
 from bot.store import Run, Store
@@ -45,11 +46,12 @@ class Follower:
         """Follow until cancelled; what has happened until then is handed on first."""
         try:
             while True:
-                following = asyncio.ensure_future(self._follow(await self._events.get()))
+                following = asyncio.create_task(self._follow(await self._events.get()))
                 try:
                     await asyncio.shield(following)
-                finally:
-                    await following  # cancelled in the midst of an event, it ends that one first
+                except asyncio.CancelledError:
+                    await ended(following)  # in the midst of an event, it ends that one first
+                    raise
         finally:
             while not self._events.empty():
                 await self._follow(self._events.get_nowait())

@@ -27,7 +27,7 @@ async def test_a_task_ends_first_however_often_its_waiter_is_told_to_stop() -> N
 
 
 async def test_a_task_that_was_cancelled_has_ended() -> None:
-    task = asyncio.create_task(asyncio.sleep(60))
+    task = asyncio.create_task(asyncio.Event().wait())
     task.cancel()
     await ended(task)
     assert task.cancelled()

@@ -12,6 +12,7 @@ from bot.types import BASE, Sampling
 from learning.drawing import answered
 from learning.gate.folds import cut, fold_of
 from learning.gate.likeness import likeness
+from learning.taste.features import features_of
 from learning.types import BaseReply, Example, Fold, Part, Snapshot
 
 
@@ -92,10 +93,11 @@ async def test_a_reply_like_the_candidates_lies_towards_it_and_one_like_the_cham
     ours = [((number, 30), (50, 51, 52, 0)) for number in range(6)]
     theirs = [((number, 30), (70, 0)) for number in range(6)]
     rated = [((20, 30), (50, 51, 52, 0)), ((21, 30), (70, 0))]
-    near, far = await likeness(engine, rated, ours, theirs)
+    voted, mine, other = [await features_of(engine, said) for said in (rated, ours, theirs)]
+    near, far = likeness(voted, mine, other)
     assert near > 0.5
     assert far < near - 1
-    turned = await likeness(engine, rated, theirs, ours)
+    turned = likeness(voted, other, mine)
     assert turned == pytest.approx([-near, -far], abs=1e-4)
 
 
@@ -105,9 +107,10 @@ async def test_between_a_version_and_itself_there_is_no_direction(engine: LocalE
         engine, BASE, prompts, Sampling(max_tokens=20), seed=3, at_once=4
     )]
     assert len(said) == 10
-    assert await likeness(engine, said[:3], said, said) == [0.0] * 3
+    look, nothing = [await features_of(engine, some) for some in (said, [])]
+    assert likeness(look[:3], look, look) == [0.0] * 3
     again = [(p, one.ids) for p, one in await answered(
         engine, BASE, prompts, Sampling(max_tokens=20), seed=3, at_once=4
     )]
     assert again == said
-    assert await likeness(engine, said[:3], said, []) == [0.0] * 3
+    assert likeness(look[:3], look, nothing) == [0.0] * 3

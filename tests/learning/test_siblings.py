@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bot.config import Config, GateConfig, SamplingConfig, TasteConfig
@@ -16,8 +17,11 @@ from bot.engine.base import Job, Score, ScoreItem
 from bot.engine.local import LocalEngine
 from bot.types import BASE
 from learning.gate.checks import Voted
-from learning.siblings import Peer, peer
+from learning.registry import sibling_in
+from learning.siblings import Peer, Siblings, peer
+from learning.taste.features import dimensions
 from learning.taste.head import Head
+from learning.taste.kept import read_head
 from learning.training.trainer import training_job
 from learning.types import Manifest, Snapshot, Verdict
 from tests.learning.rated import START, World, config, exchange, saying, vote, world
@@ -27,6 +31,12 @@ def folded(folds: int) -> Config:
     """Settings with which runs are cut into folds, and the tiny model talks briefly."""
     made = config(gate=GateConfig(folds=folds, replies=4, canaries=2, reported_prompts=0))
     return made.model_copy(update={"sampling": SamplingConfig(max_tokens=16)})
+
+
+def one_reply(settings: Config) -> Config:
+    """The settings of a bot that does not choose among replies."""
+    sampling = settings.sampling.model_copy(update={"best_of": 1})
+    return settings.model_copy(update={"sampling": sampling})
 
 
 class Overheard:
@@ -237,6 +247,19 @@ async def test_a_version_and_each_sibling_have_heads_and_the_gate_asks_them(
         assert gate.heads[0] is not None and gate.heads[1] is not None
         assert all(None not in (one.ours, one.theirs) for one in gate.besides)
         folder = here.registry.verify("v0001", manifest.base)
+        serving: Any = None  # reading a head loads nothing
+        siblings = Siblings(engine, serving, here.registry, settings, training_job)
+        for number in range(4):
+            asked = await siblings.head("v0001", number)
+            place = sibling_in(folder, number) if number else folder
+            kept = read_head(place, dimensions(engine.info.hidden))
+            assert asked and kept and np.array_equal(asked.direction, kept.direction)
+        assert await siblings.head(BASE) is None
+        assert gate.besides and settings.sampling.best_of > 1
+    async with world(engine, tmp_path, one_reply(settings), judge=gate) as here:
+        assert (await here.learn()).kind == "finished"
+        assert list(gate.heads) == [None, None]
+        assert all((one.ours, one.theirs) == (None, None) for one in gate.besides)
     places = ["", *(f"sibling-{number}/" for number in (1, 2, 3))]
     files = [f"{place}taste.safetensors" for place in places]
     assert {one for one in manifest.files if one.endswith("taste.safetensors")} == set(files)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bot.app import open_app
-from bot.config import Config, ConversationConfig
+from bot.config import Config, ConversationConfig, SamplingConfig
 from bot.conversation import Conversation
 from bot.engine.base import Delta, ModelInfo, Request, Score, ScoreItem
 from bot.errors import DataError, LearningError, NothingToLearn
@@ -497,6 +497,14 @@ async def test_few_held_out_prompts_are_asked_repeatedly_with_other_seeds() -> N
     seeds = [request.sampling.seed for request in engine.requests]
     assert len(set(seeds[:20])) == 20
     assert set(seeds[:20]) == set(seeds[20:])
+    assert {request.best_of for request in engine.requests} == {config.sampling.best_of}
+
+
+@pytest.mark.parametrize(("best_of", "at_once"), [(1, 32), (8, 2), (10, 1), (32, 1)])
+def test_so_many_questions_are_open_that_every_reply_drawn_for_them_finds_a_row(
+    best_of: int, at_once: int
+) -> None:
+    assert places(Config(sampling=SamplingConfig(best_of=best_of))) == at_once
 
 
 async def test_earlier_messages_of_a_prompt_are_history_that_is_never_learned_from(
