@@ -2,7 +2,9 @@
 
 Arena row ``i`` belongs to ``rows[i]``. Rows ``:ready`` decode one token a step; the rest
 still have prompt to read, in the order they came. A row that ends is replaced by the
-last one, so that both parts stay contiguous and nothing is ever gathered.
+last one, so that both parts stay contiguous and nothing is ever gathered. A row whose
+prompt begins as another's does waits until that one has read the beginning, and copies it:
+several replies to one prompt read it once.
 
 The batch knows no threads, no queue and no adapter names: slots of the bank come with
 the rows, and everything happens when `local` says so.
@@ -19,7 +21,7 @@ from transformers import PreTrainedModel
 
 from bot.engine.kv import PackedCache, Window, ladder
 from bot.engine.lora import LoraBank
-from bot.engine.prefix import PrefixStore
+from bot.engine.prefix import WORTHWHILE, PrefixStore, common
 from bot.engine.row import Row
 from bot.engine.sampling import Settings, choose
 
@@ -84,17 +86,24 @@ class Batch:
             ids = [token for token in row.ids if token < self._vocabulary]
             self._seen[place, torch.tensor(ids, device=self._device)] = True
         self.rows.append(row)
+        self._follow(row)
         return True
 
     def prefill(self) -> None:
         """Read one chunk of prompt; rows whose prompt ends there get their first token."""
+        for place in range(self.ready, len(self.rows)):
+            self._borrow(place)
+        while self.ready < len(self.rows) and self.rows[self.ready].remaining == 1:
+            self.ready += 1  # one token is what a decoding row reads
+            self._settings = None
         waiting = self.rows[self.ready :]
         if not waiting:
             return
+        waiting[0].follows = None  # whoever is first waits for nobody
         group, width = [waiting[0]], min(waiting[0].remaining, self._chunk)
         for row in waiting[1:]:
             wider = max(width, row.remaining)
-            if width < group[0].remaining or wider * (len(group) + 1) > self._chunk:
+            if width < group[0].remaining or wider * (len(group) + 1) > self._chunk or row.follows:
                 break
             group.append(row)
             width = wider
@@ -145,6 +154,25 @@ class Batch:
         self._fail(gone, error)
         for place in range(self.size):
             self._cache.clear_row(place)
+
+    def _follow(self, row: Row) -> None:
+        """Find the row with the longest beginning in common, where waiting for it is worthwhile."""
+        row.follows, row.lent = None, row.known + WORTHWHILE - 1
+        for other in self.rows:
+            if other is not row and other.slot == row.slot and not other.spoiled:
+                shared = min(common(row.ids, other.ids), row.prompt - 1)
+                if shared > row.lent:
+                    row.follows, row.lent = other, shared
+
+    def _borrow(self, place: int) -> None:
+        """Copy what the row that is followed has read, once it has read all that is shared."""
+        row = self.rows[place]
+        if row.follows and (row.follows.spoiled or row.follows not in self.rows):
+            self._follow(row)
+        if row.follows and row.follows.known >= row.lent:
+            self._cache.copy_row(self.rows.index(row.follows), place, row.lent)
+            row.known = row.reused = row.lent
+            row.follows = None
 
     def _forward(self, first: int, group: Sequence[Row], counts: Sequence[int]) -> Tensor:
         """Pass each row's next `counts` tokens; logits after its last, ``[m, vocabulary]``.

@@ -48,6 +48,9 @@ class Row:
         self.known = 0
         """Tokens whose keys and values are in the row; of an unfinished prompt, a part."""
         self.reused = 0
+        self.follows: Row | None = None
+        """Who reads the beginning of the same prompt just now, and lends `lent` tokens of it."""
+        self.lent = 0
         self.keep = bool(request.cache_key)
         """Whether the row's beginning goes to the prefix store at the end."""
         self.cancelled = False

@@ -7,8 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from bot.engine.base import Request
+from bot.config import EngineConfig
+from bot.engine.base import Delta, Request
+from bot.engine.batch import Batch
+from bot.engine.lora import LoraBank
+from bot.engine.prefix import PrefixStore
+from bot.engine.row import Row
 from bot.errors import PromptTooLong
 from bot.types import BASE, Sampling
 from tests.engine.conftest import Start
@@ -18,6 +24,7 @@ from tests.engine.tiny import (
     collect,
     expected_reply,
     ids_of,
+    load,
     plain_model,
     prompt_ids,
     reply,
@@ -80,6 +87,61 @@ async def test_the_same_prompt_again_reads_one_token_only(
     assert again.timings is not None
     assert (first.timings.reused_tokens, again.timings.reused_tokens) == (0, 49)
     assert again.timings.reuse == 49 / 50
+
+
+@pytest.mark.parametrize("chunk", [16, 256])
+async def test_replies_to_one_prompt_read_it_once(
+    kind: str, chunk: int, folders: dict[str, Path], adapters: dict[str, list[Path]], start: Start
+) -> None:
+    engine = start(folders[kind], prefill_chunk=chunk)
+    await engine.load("v1", adapters[kind][1])
+    model = with_adapter(folders[kind], adapters[kind][1])
+    prompt = prompt_ids(40)
+    said = await asyncio.gather(*(reply(engine, prompt, "v1") for _ in range(6)))
+    assert said == [expected_reply(model, prompt)] * 6
+    assert engine.stats().reused_tokens == 5 * 39
+
+
+async def test_prompts_that_begin_alike_share_the_beginning_within_a_version(
+    folders: dict[str, Path], adapters: dict[str, list[Path]], start: Start
+) -> None:
+    engine = start(folders["llama"])
+    await engine.load("v1", adapters["llama"][1])
+    models = {
+        BASE: plain_model(folders["llama"]),
+        "v1": with_adapter(folders["llama"], adapters["llama"][1]),
+    }
+    beginning = prompt_ids(30)
+    asked = [
+        (name, [*beginning, *prompt_ids(4 + n, 10 + n)]) for n in range(4) for name in (BASE, "v1")
+    ]
+    said = await asyncio.gather(*(reply(engine, prompt, name) for name, prompt in asked))
+    assert said == [expected_reply(models[name], prompt) for name, prompt in asked]
+    assert engine.stats().reused_tokens == 2 * 3 * 30
+
+
+def test_who_waits_for_another_to_read_does_not_need_it_to_stay(folders: dict[str, Path]) -> None:
+    loaded = load(folders["llama"], EngineConfig())
+    batch = Batch(
+        loaded.model, LoraBank(loaded.model, 2, 8), PrefixStore(0), size=3, chunk=16, context=256,
+        ends=loaded.info.end_ids, turns=(),
+    )
+    prompt, heard = prompt_ids(100), list[Delta]()
+    rows = [Row(Request(prompt, sampling=GREEDY), 256, str, heard.append) for _ in range(3)]
+    with torch.inference_mode():
+        for row in rows:
+            assert batch.admit(row)
+        batch.prefill()
+        assert [row.known for row in rows] == [16, 0, 0]
+        rows[0].cancelled = True
+        assert batch.sweep() == rows[:1]
+        while batch.rows:
+            batch.prefill()
+            batch.decode()
+            batch.sweep()
+    assert sorted(row.reused for row in rows) == [0, 0, 99]
+    expected = expected_reply(plain_model(folders["llama"]), prompt)
+    assert [row.ids[100:] for row in rows[1:]] == [expected] * 2
 
 
 async def test_a_forgotten_channel_is_read_anew(folders: dict[str, Path], start: Start) -> None:
