@@ -31,7 +31,7 @@ class TasteConfig(Section):
     least_auc: Annotated[float, Field(ge=0.5, le=1.0)] = 0.6
     """How often the head must put a liked reply above a disliked one it was not shown (0.5 is
     chance); below it nothing is chosen."""
-    ridge: Annotated[float, Field(gt=0.0)] = 3.0
+    ridge: Annotated[float, Field(gt=0.0)] = 1.0
     """How cautiously the head believes the votes: higher is more."""
     epochs: Positive = 2
     """Most passes over liked and drawn replies."""

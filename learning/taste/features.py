@@ -3,9 +3,9 @@
 A background job over the resident model, in slices between the conversations. Of the
 embeddings, the middle and the last layer it takes the mean over the reply, of the latter two
 the state at its end as well: the mean knows the words, the end how it got there. That says little
-of how a reply bears on what was asked, so a few numbers compare the two directly: how near each
-of its tokens comes to one of the question's, in each of these layers. It knows no vote and no
-adapter: what replies look like does not change while the base stays.
+of how a reply bears on what was asked, so a few numbers say how far it takes up words of the
+question. It knows no vote and no adapter: what replies look like does not change while the base
+stays.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from bot.engine.base import Engine, Resident
 from bot.errors import LearningError
@@ -37,12 +39,18 @@ PAD = 0
 QUESTION = 40
 """Tokens before a reply that it is compared with: what was said last, as a rule."""
 
-STATES, NEARNESS = 5, 9
-"""Hidden states in the vector of a reply, and numbers behind them that compare it with the
+STATES, ECHOES = 5, 3
+"""Hidden states in the vector of a reply, and numbers behind them that say how it takes up the
 question."""
 
-WEIGHT = 0.25
+WEIGHT = 0.2
 """What those numbers weigh together, where the states weigh 1."""
+
+COMMON = 256
+"""Ids up to here say little by themselves: bytes, letters, the commonest words."""
+
+SAME = 0.8
+"""Cosine of two tokens' embeddings above which they count as one word, however it is written."""
 
 Said = tuple[Sequence[int], Sequence[int]]
 """The ids of a prompt, and of the reply to it; neither is empty."""
@@ -73,10 +81,11 @@ class Looks:
         if self._model is None:  # a twin: what serves has the adapters of the last step on it
             self._model = resident.twin().base_model
         near = [(tuple(prompt[-NEAR:]), reply) for prompt, reply in replies]
+        marks = [*self._engine.info.end_ids, *self._engine.info.turn_ids]
         found: dict[int, np.ndarray] = {}
         for prompt, numbers in _slices(near):
             some = [near[number][1] for number in numbers]
-            seen = _read(self._model, prompt, some, resident.device)
+            seen = _read(self._model, prompt, some, marks, resident.device)
             found |= zip(numbers, seen, strict=True)
             yield len(found) / len(replies)
         yield np.stack([found[number] for number in range(len(replies))])
@@ -91,13 +100,13 @@ async def features_of(engine: Engine, replies: Sequence[Said]) -> np.ndarray:
 
 def dimensions(hidden: int) -> int:
     """How many numbers say what a reply looks like to a model of this hidden size."""
-    return STATES * hidden + NEARNESS
+    return STATES * hidden + ECHOES
 
 
 def scale_of(features: np.ndarray) -> Scale:
     """The scale on which `features` of many replies are compared."""
-    states = features.shape[1] - NEARNESS
-    shares = np.repeat((1 / states, WEIGHT / NEARNESS), (states, NEARNESS))
+    states = features.shape[1] - ECHOES
+    shares = np.repeat((1 / states, WEIGHT / ECHOES), (states, ECHOES))
     return Scale.of(features, shares / shares.sum())
 
 
@@ -125,49 +134,47 @@ def _slices(
 
 
 def _read(
-    model: nn.Module, prompt: Sequence[int], replies: Sequence[Sequence[int]], device: torch.device
+    model: nn.Module, prompt: Sequence[int], replies: Sequence[Sequence[int]],
+    marks: Sequence[int], device: torch.device,
 ) -> list[np.ndarray]:
     """What replies to one prompt look like; the prompt is read once for all of them."""
     width = max(map(len, replies))
-    ids = [[*reply, *[PAD] * (width - len(reply))] for reply in replies]
+    ids = torch.tensor([[*one, *[PAD] * (width - len(one))] for one in replies], device=device)
+    asked = torch.tensor([prompt], device=device)
+    embedded = cast(PreTrainedModel, model).get_input_embeddings()
     with torch.no_grad():
-        asked = model(
-            torch.tensor([prompt], device=device), output_hidden_states=True, use_cache=True
-        )
-        kept = asked.past_key_values
+        kept = model(asked, use_cache=True).past_key_values
         kept.batch_repeat_interleave(len(replies))
-        said = model(
-            torch.tensor(ids, device=device), past_key_values=kept, output_hidden_states=True,
-            use_cache=True,
-        )
-    before, after = _layers(asked.hidden_states), _layers(said.hidden_states)
-    question = [layer[0, -QUESTION:].float() for layer in before]
-    return [
-        _of(question, [layer[row, : len(reply)].float() for layer in after])
-        for row, reply in enumerate(replies)
-    ]
+        states = model(
+            ids, past_key_values=kept, output_hidden_states=True, use_cache=True
+        ).hidden_states
+        question, said = (embedded(some).float() for some in (asked[0, -QUESTION:], ids))
+    weights = torch.log1p(ids / COMMON)
+    weights[torch.isin(ids, torch.tensor(marks, device=device))] = 0.0
+    layers = states[0], states[len(states) // 2], states[-1]
+    found = []
+    for row, length in enumerate(map(len, replies)):
+        echoes = _echoes(question, said[row, :length], weights[row, :length])
+        found.append(_of([layer[row, :length].float() for layer in layers], echoes))
+    return found
 
 
-def _layers(states: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """The embeddings, the middle and the last layer: each ``[rows, tokens, hidden]``."""
-    return states[0], states[len(states) // 2], states[-1]
-
-
-def _of(question: Sequence[Tensor], reply: Sequence[Tensor]) -> np.ndarray:
-    """The vector of one reply, from states in three layers, each ``[tokens, hidden]``."""
-    words, middle, last = reply
+def _of(layers: Sequence[Tensor], echoes: Tensor) -> np.ndarray:
+    """The vector of one reply, from its states in three layers, each ``[tokens, hidden]``."""
+    words, middle, last = layers
     states = (words.mean(0), middle.mean(0), last.mean(0), middle[-1], last[-1])
-    near = [_near(*pair) for pair in zip(question, reply, strict=True)]
-    return np.asarray(torch.cat((*states, *near)).cpu())
+    return np.asarray(torch.cat((*states, echoes)).cpu())
 
 
-def _near(question: Tensor, reply: Tensor) -> Tensor:
-    """How near a reply comes to a question in one layer: cosines, 1 is the nearest.
+def _echoes(question: Tensor, reply: Tensor, weights: Tensor) -> Tensor:
+    """How far a reply takes up words of the question, by embeddings ``[tokens, hidden]``.
 
-    Of each token to the nearest of the question's, the mean and that of the best three; and of
-    both as a whole.
+    How near its words come to the question's on average, the rarest that is taken up, and all
+    that are. A rare word weighs more, ``weights[tokens]``: vocabularies are learned from
+    the commonest pieces to the rarest, so an id says how rare it is, in whatever language.
     """
     every = functional.normalize(reply, dim=-1) @ functional.normalize(question, dim=-1).T
     best = every.max(dim=1).values
-    whole = functional.cosine_similarity(question.mean(0), reply.mean(0), dim=0)
-    return torch.stack((best.mean(), best.topk(min(3, len(best))).values.mean(), whole))
+    same = weights * (best > SAME)
+    mean = (weights * best).sum() / weights.sum().clamp(min=1e-9)
+    return torch.stack((mean, same.max(), same.sum()))

@@ -12,8 +12,9 @@ from bot.engine.local import LocalEngine
 from bot.types import Sampling
 from learning.metrics import auc
 from learning.taste.features import (
+    COMMON,
+    ECHOES,
     NEAR,
-    NEARNESS,
     WEIGHT,
     dimensions,
     features_of,
@@ -93,7 +94,7 @@ def drawn_from(examples: list[Example], places: list[float], each: int = 3) -> D
         BaseReply(prompt, (60 + number, 0)) for prompt in prompts for number in range(each)
     )
     along = [*places, *(float(number) for _ in prompts for number in range(each))]
-    features = np.zeros((len(along), 1 + NEARNESS))
+    features = np.zeros((len(along), 1 + ECHOES))
     features[:, 0] = along
     return Drawn(tuple(examples), replies, features, SETTINGS)
 
@@ -164,20 +165,27 @@ async def test_a_reply_looks_the_same_whatever_is_read_beside_it(engine: LocalEn
     assert not np.allclose(near, nearer[0], atol=1e-4)
 
 
-async def test_how_near_a_reply_comes_to_the_question_is_among_what_it_looks_like(
+async def test_the_words_of_the_question_that_a_reply_takes_up_count_by_their_rarity(
     engine: LocalEngine,
 ) -> None:
-    question = tuple(range(20, 50))
-    same, other, unasked = await features_of(
-        engine, [(question, question[5:9]), (question, (70, 71, 72, 73)), ((1,), (70,))]
-    )
-    words = slice(-NEARNESS, -NEARNESS + 2)
-    np.testing.assert_allclose(same[words], [1.0, 1.0], atol=1e-5)
-    assert (other[words] < 0.9).all()
-    assert (np.abs(np.stack([same, other, unasked])[:, -NEARNESS:]) < 1 + 1e-5).all()
+    question, end = tuple(range(20, 50)), engine.info.end_ids[0]
+    asked = (*question, end)
+    same, other, rarer, ended = (await features_of(
+        engine,
+        [(asked, (25, 28)), (asked, (70, 71)), (asked, (48, 71)), (asked, (25, 28, end))],
+    ))[:, -ECHOES:]
+    light, heavy = np.log1p(np.asarray([25, 28]) / COMMON)
+    np.testing.assert_allclose(same, [1.0, heavy, light + heavy], atol=1e-5)
+    assert other[0] < 0.9
+    np.testing.assert_array_equal(other[1:], [0.0, 0.0])
+    np.testing.assert_allclose(rarer[1:], [np.log1p(48 / COMMON)] * 2, atol=1e-5)
+    np.testing.assert_allclose(ended, same, atol=1e-5)
+
+
+def test_what_a_reply_takes_up_weighs_less_than_how_it_is_said() -> None:
     features = np.random.default_rng(1).normal(size=(500, dimensions(8)))
     spread = scale_of(features)(features).std(axis=0) ** 2
-    assert spread[-NEARNESS:].sum() / spread[:-NEARNESS].sum() == pytest.approx(WEIGHT)
+    assert spread[-ECHOES:].sum() / spread[:-ECHOES].sum() == pytest.approx(WEIGHT)
 
 
 async def test_the_base_answers_each_prompt_several_times_and_always_the_same(
