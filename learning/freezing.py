@@ -55,8 +55,9 @@ async def prepare(
     snapshot = replace(
         draft,
         replay=await base_replies(engine, prompts[0], sampling, learning.seed, replay),
+        # From the other end: what is replayed is held near to the base, and would show no drift.
         gauge=await base_replies(
-            engine, prompts[0], sampling, learning.seed + REPLAY + ANCHORS, GAUGE
+            engine, prompts[0][::-1], sampling, learning.seed + REPLAY + ANCHORS, GAUGE
         ),
         anchors=await base_replies(engine, prompts[1], sampling, learning.seed + REPLAY, ANCHORS),
     )

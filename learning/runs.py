@@ -146,7 +146,7 @@ class Runs:
             if on is None:
                 await self._steps.gather()
             settings = self._config.model_dump(include={
-                "seed", "objective", "sft", "preference", "gate", "min_examples",
+                "seed", "objective", "sft", "taste", "preference", "gate", "min_examples",
             })
             run = await self._store.start_run(trigger, settings)
             await self._store.update_run(run, status="queued", stage="queued")

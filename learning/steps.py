@@ -28,6 +28,7 @@ from learning.announcements import Announcements
 from learning.freezing import prepare
 from learning.gate.checks import Voted
 from learning.registry import Registry, sibling_in
+from learning.rehearsal import Rehearsals
 from learning.serving import Serving
 from learning.siblings import Siblings
 from learning.taste.head import Head
@@ -112,10 +113,17 @@ class Track:
 
     async def sibling(self, number: int, at: TrainProgress) -> None:
         """Take note of how far the training of a sibling has come; it has no curve."""
+        self._show(f"sibling {number}", at)
+
+    async def rehearsal(self, at: TrainProgress) -> None:
+        """Take note of how far a rehearsal has come; it has no curve."""
+        self._show("rehearsal", at)
+
+    def _show(self, what: str, at: TrainProgress) -> None:
         self.now = dataclasses.replace(
             self.now, progress=at.step / max(1, at.steps), eta_seconds=at.eta_seconds
         )
-        text = f"{self.name}: sibling {number}, step {at.step} of {at.steps}"
+        text = f"{self.name}: {what}, step {at.step} of {at.steps}"
         self.announcements.show(
             text, run=self.run, adapter=self.name, progress=self.now.progress
         )
@@ -159,6 +167,7 @@ class Steps:
         self._judge = judge
         self._siblings = Siblings(engine, serving, registry, config, train)
         self._moderation = Moderation(config.moderation)
+        self._rehearse = Rehearsals(engine, serving, train, config, self._moderation.found)
 
     async def look(self) -> Gathered:
         """Every rated reply and what becomes of it, whether or not there is enough for a run."""
@@ -195,6 +204,8 @@ class Steps:
             self._engine, self._config, self._serving.base, gathered.examples,
             self._moderation.found,
         )
+        rehearsal = f"{track.name}/rehearsal"
+        prepared = await self._rehearse(prepared, rehearsal, folder / "rehearsal", track.rehearsal)
         snapshot = prepared.snapshot
         if prepared.taste.replies:
             text = (

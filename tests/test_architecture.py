@@ -47,6 +47,7 @@ LAYERS = (
     ("learning.judging",),
     ("learning.reports", "learning.watch", "learning.freezing", "learning.siblings",
      "learning.approval"),
+    ("learning.rehearsal",),
     ("learning.steps",),
     ("learning.runs",),
     ("learning.loop",),

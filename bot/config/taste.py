@@ -20,8 +20,11 @@ class TasteConfig(Section):
     of learning.sft hold there too, but for those that stand here.
     """
 
-    draws: Count = 16
-    """Answers of the base to each prompt; 0 switches this off."""
+    draws: Count = 8
+    """Answers to each prompt in a round; 0 switches this off."""
+    rounds: Positive = 2
+    """How often replies are drawn and chosen: from the base first, then from what was learned from
+    the choice before. Each further round is one more training, of an adapter that never serves."""
     best: Positive = 2
     """How many of them are learned from."""
     prompts: Positive = 96

@@ -1,11 +1,11 @@
-"""Replies that were never said, drawn from the base and chosen by what people like.
+"""Replies that were never said, drawn and chosen by what people like.
 
 A few votes tell more than the few replies they stand under: a head fitted on them
 (`learning.taste.head`) ranks any number of other replies. So the base answers each prompt
 many times, and the answers that the head likes best are learned from beside the liked ones:
 best-of-n sampling, distilled (rejection-sampling fine-tuning: 2304.06767, and section 3.2 of
-2307.09288). What is drawn comes from the base, so that runs do not build on runs, and the best
-of n of its replies are never far from it. Nothing here trains or decides what serves.
+2307.09288). What is drawn comes from the base, or from what the same run made of it
+(`learning.rehearsal`): runs do not build on runs. Nothing here trains or decides what serves.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Replies of the base and what all replies look like; the heads are fitted on it."""
+    """Drawn replies and what all replies look like; the heads are fitted on it."""
 
     rated: tuple[Example, ...]
     replies: tuple[BaseReply, ...]
@@ -99,19 +99,20 @@ def enough(rated: Sequence[Example], settings: TasteConfig) -> bool:
 
 async def draw_replies(
     engine: Engine, rated: Sequence[Example], settings: TasteConfig, sampling: Sampling,
-    seed: int, forbidden: Callable[[str], str | None] = lambda _: None,
+    seed: int, forbidden: Callable[[str], str | None] = lambda _: None, adapter: str = BASE,
 ) -> Drawn:
-    """Let the base answer the prompts of rated replies, each several times, and look at all.
+    """Let a model answer the prompts of rated replies, each several times, and look at all.
 
     Args:
         rated: liked and disliked examples to learn from, none of them held out.
         sampling: as in conversations, with a seed of its own for each reply.
         forbidden: names the moderation rule that a text breaks; such a reply is left out.
+        adapter: who answers; the base, where it is not said.
     """
     rated = [one for one in rated if readable(one, engine)][-MOST_RATED:]
     prompts = prompts_of(rated)[-settings.prompts :]
     asked = [prompt for prompt in prompts for _ in range(settings.draws)]
-    drawn = await answered(engine, BASE, asked, sampling, seed, AT_ONCE)
+    drawn = await answered(engine, adapter, asked, sampling, seed, AT_ONCE)
     replies = tuple(
         dict.fromkeys(
             BaseReply(prompt, one.ids)

@@ -1,0 +1,149 @@
+"""A run that lets what it has learned so far answer, and learns from the best of that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.config import Config, GateConfig, SamplingConfig, TasteConfig
+from bot.engine.base import Delta, Job, Request
+from bot.engine.local import LocalEngine
+from bot.types import BASE
+from learning.training.trainer import training_job
+from learning.types import Snapshot
+from tests.learning.rated import World, config, exchange, saying, vote, world
+
+REHEARSAL = "v0001/rehearsal"
+
+
+def settings(rounds: int) -> Config:
+    """Settings with which a head learns from few votes, and the tiny model talks briefly."""
+    made = config(gate=GateConfig(folds=0, replies=4, canaries=2, reported_prompts=0))
+    taste = TasteConfig(draws=6, rounds=rounds, min_per_class=2)
+    learning = made.learning.model_copy(update={"objective": "taste", "taste": taste})
+    sampling = SamplingConfig(max_tokens=60)
+    return made.model_copy(update={"sampling": sampling, "learning": learning})
+
+
+class Overheard:
+    """An engine, and what was said by whom."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+        self.said: defaultdict[str, set[tuple[int, ...]]] = defaultdict(set)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta]:
+        ids: list[int] = []
+        async for delta in self._engine.stream(request):
+            ids += delta.ids
+            yield delta
+        self.said[request.adapter].add(tuple(ids))
+
+
+class Trainings:
+    """The real training, which notes what it was given, by the name of the folder."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Snapshot] = {}
+        self.begun = asyncio.Event()
+
+    def __call__(
+        self, snapshot: Snapshot, given: Any, folder: Path, *rest: Any, **options: Any
+    ) -> Job:
+        self.of[folder.name] = snapshot
+        job, loop = training_job(snapshot, given, folder, *rest, **options), (
+            asyncio.get_running_loop()
+        )
+
+        def told(resident: Any) -> Any:
+            for item in job(resident):
+                loop.call_soon_threadsafe(self.begun.set)
+                yield item
+
+        return told
+
+
+async def rate(here: World) -> None:
+    """Two dozen votes that a head can tell apart by a word."""
+    for index in range(1, 25):
+        liked = index % 2 > 0
+        words = (40 if liked else 140, 50 + index, 0)
+        given = exchange(index, base=here.engine.info.fingerprint, reply_ids=words)
+        key = await here.store.add_exchange(given)
+        await here.store.add_vote(vote(key, 1 if liked else -1, time=datetime.now(UTC)))
+
+
+async def test_the_best_of_what_a_rehearsal_says_is_learned_from(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    heard, trained = Overheard(engine), Trainings()
+    parts: dict[str, Any] = {"train": trained, "judge": saying("promote")}
+    async with world(heard, tmp_path, settings(2), **parts) as here:  # type: ignore[arg-type]  # an engine in all but name
+        await rate(here)
+        assert (await here.learn()).kind == "finished"
+        assert (here.registry.path("v0001") / "taste.safetensors").exists()
+    first, last = (trained.of[name] for name in ("rehearsal", "v0001.staging"))
+    assert {one.reply_ids for one in first.chosen} <= heard.said[BASE]
+    assert last.chosen
+    assert {one.reply_ids for one in last.chosen} <= heard.said[REHEARSAL]
+    assert (last.examples, last.replay, last.gauge, last.anchors) == (
+        first.examples, first.replay, first.gauge, first.anchors
+    )
+    assert REHEARSAL not in engine.loaded()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+async def test_one_round_rehearses_nothing(engine: LocalEngine, tmp_path: Path) -> None:
+    trained = Trainings()
+    parts: dict[str, Any] = {"train": trained, "judge": saying("reject")}
+    async with world(engine, tmp_path, settings(1), **parts) as here:
+        await rate(here)
+        assert (await here.learn()).kind == "finished"
+    assert set(trained.of) == {"v0001.staging"}
+
+
+async def test_what_cannot_be_told_apart_is_not_rehearsed(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    trained = Trainings()
+    parts: dict[str, Any] = {"train": trained, "judge": saying("reject")}
+    async with world(engine, tmp_path, settings(2), **parts) as here:
+        await here.rate(24)
+        assert (await here.learn()).kind == "finished"
+    assert set(trained.of) == {"v0001.staging"}
+    assert not trained.of["v0001.staging"].chosen
+
+
+@pytest.mark.parametrize("cut", ["in training", "by a forgotten word"])
+async def test_a_rehearsal_that_is_interrupted_leaves_no_trace(
+    cut: str, engine: LocalEngine, tmp_path: Path
+) -> None:
+    trained = Trainings()
+    parts: dict[str, Any] = {"train": trained, "judge": saying("reject")}
+    async with world(engine, tmp_path / "cut", settings(2), **parts) as here:
+        await rate(here)
+        await here.loop.retrain()
+        await trained.begun.wait()
+        if cut == "by a forgotten word":
+            await here.loop.forget([1])
+            assert (await here.until("cancelled")).kind == "cancelled"
+            assert list((tmp_path / "cut" / "runs").iterdir()) == []
+            assert REHEARSAL not in engine.loaded()
+            return
+        # Otherwise the program ends here, and is started again.
+    async with world(engine, tmp_path / "cut", settings(2), **parts) as here:
+        await here.until("finished")
+    whole = Trainings()
+    async with world(engine, tmp_path / "whole", settings(2), **parts | {"train": whole}) as here:
+        await rate(here)
+        assert (await here.learn()).kind == "finished"
+    assert trained.of["v0001.staging"].chosen == whole.of["v0001.staging"].chosen
