@@ -55,9 +55,10 @@ async def prepare(
     snapshot = replace(
         draft,
         replay=await base_replies(engine, prompts[0], sampling, learning.seed, replay),
-        # From the other end: what is replayed is held near to the base, and would show no drift.
+        # Training holds what is replayed near to the base, so drift would not show there.
         gauge=await base_replies(
-            engine, prompts[0][::-1], sampling, learning.seed + REPLAY + ANCHORS, GAUGE
+            engine, (prompts[0][replay:] or prompts[0])[::-1], sampling,
+            learning.seed + REPLAY + ANCHORS, GAUGE,
         ),
         anchors=await base_replies(engine, prompts[1], sampling, learning.seed + REPLAY, ANCHORS),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,29 @@ from bot.engine.local import LocalEngine
 from bot.types import BASE
 from learning.training.trainer import training_job
 from learning.types import Snapshot
-from tests.learning.rated import World, config, exchange, saying, vote, world
+from tests.engine.tiny import load
+from tests.learning.rated import SLOTS, World, config, exchange, saying, vote, world
 
 REHEARSAL = "v0001/rehearsal"
 
 
-def settings(rounds: int) -> Config:
+def asking(rounds: int, fewest: int = 2) -> Config:
     """Settings with which a head learns from few votes, and the tiny model talks briefly."""
     made = config(gate=GateConfig(folds=0, replies=4, canaries=2, reported_prompts=0))
-    taste = TasteConfig(draws=6, rounds=rounds, min_per_class=2)
+    taste = TasteConfig(draws=4, rounds=rounds, min_per_class=fewest)
     learning = made.learning.model_copy(update={"objective": "taste", "taste": taste})
-    sampling = SamplingConfig(max_tokens=60)
+    sampling = SamplingConfig(max_tokens=40)
     return made.model_copy(update={"sampling": sampling, "learning": learning})
+
+
+@pytest.fixture
+async def engine(model: Path) -> AsyncIterator[LocalEngine]:
+    """A random model that has many ways to end a reply, so that most are short and whole."""
+    loaded = load(model, SLOTS)
+    ends = (*loaded.info.end_ids, *range(200, 260))
+    made = LocalEngine(replace(loaded, info=replace(loaded.info, end_ids=ends)), SLOTS, 0.25)
+    yield made
+    await made.close()
 
 
 class Overheard:
@@ -73,8 +85,8 @@ class Trainings:
 
 
 async def rate(here: World) -> None:
-    """Two dozen votes that a head can tell apart by a word."""
-    for index in range(1, 25):
+    """Some votes that a head can tell apart by a word."""
+    for index in range(1, 19):
         liked = index % 2 > 0
         words = (40 if liked else 140, 50 + index, 0)
         given = exchange(index, base=here.engine.info.fingerprint, reply_ids=words)
@@ -87,7 +99,7 @@ async def test_the_best_of_what_a_rehearsal_says_is_learned_from(
 ) -> None:
     heard, trained = Overheard(engine), Trainings()
     parts: dict[str, Any] = {"train": trained, "judge": saying("promote")}
-    async with world(heard, tmp_path, settings(2), **parts) as here:  # type: ignore[arg-type]  # an engine in all but name
+    async with world(heard, tmp_path, asking(2), **parts) as here:  # type: ignore[arg-type]  # an engine in all but name
         await rate(here)
         assert (await here.learn()).kind == "finished"
         assert (here.registry.path("v0001") / "taste.safetensors").exists()
@@ -102,22 +114,38 @@ async def test_the_best_of_what_a_rehearsal_says_is_learned_from(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+async def test_drift_is_gauged_on_other_prompts_than_are_replayed(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    trained = Trainings()
+    parts: dict[str, Any] = {"train": trained, "judge": saying("reject")}
+    async with world(engine, tmp_path, asking(1), **parts) as here:
+        await rate(here)
+        assert (await here.learn()).kind == "finished"
+    (snapshot,) = trained.of.values()
+    replayed, gauged = (
+        {one.prompt_ids for one in some} for some in (snapshot.replay, snapshot.gauge)
+    )
+    assert replayed and gauged
+    assert not replayed & gauged
+
+
 async def test_one_round_rehearses_nothing(engine: LocalEngine, tmp_path: Path) -> None:
     trained = Trainings()
     parts: dict[str, Any] = {"train": trained, "judge": saying("reject")}
-    async with world(engine, tmp_path, settings(1), **parts) as here:
+    async with world(engine, tmp_path, asking(1), **parts) as here:
         await rate(here)
         assert (await here.learn()).kind == "finished"
     assert set(trained.of) == {"v0001.staging"}
 
 
-async def test_what_cannot_be_told_apart_is_not_rehearsed(
+async def test_without_chosen_replies_there_is_nothing_to_rehearse(
     engine: LocalEngine, tmp_path: Path
 ) -> None:
     trained = Trainings()
     parts: dict[str, Any] = {"train": trained, "judge": saying("reject")}
-    async with world(engine, tmp_path, settings(2), **parts) as here:
-        await here.rate(24)
+    async with world(engine, tmp_path, asking(2, fewest=50), **parts) as here:
+        await rate(here)
         assert (await here.learn()).kind == "finished"
     assert set(trained.of) == {"v0001.staging"}
     assert not trained.of["v0001.staging"].chosen
@@ -129,7 +157,7 @@ async def test_a_rehearsal_that_is_interrupted_leaves_no_trace(
 ) -> None:
     trained = Trainings()
     parts: dict[str, Any] = {"train": trained, "judge": saying("reject")}
-    async with world(engine, tmp_path / "cut", settings(2), **parts) as here:
+    async with world(engine, tmp_path / "cut", asking(2), **parts) as here:
         await rate(here)
         await here.loop.retrain()
         await trained.begun.wait()
@@ -140,10 +168,10 @@ async def test_a_rehearsal_that_is_interrupted_leaves_no_trace(
             assert REHEARSAL not in engine.loaded()
             return
         # Otherwise the program ends here, and is started again.
-    async with world(engine, tmp_path / "cut", settings(2), **parts) as here:
+    async with world(engine, tmp_path / "cut", asking(2), **parts) as here:
         await here.until("finished")
     whole = Trainings()
-    async with world(engine, tmp_path / "whole", settings(2), **parts | {"train": whole}) as here:
+    async with world(engine, tmp_path / "whole", asking(2), **parts | {"train": whole}) as here:
         await rate(here)
         assert (await here.learn()).kind == "finished"
     assert trained.of["v0001.staging"].chosen == whole.of["v0001.staging"].chosen
