@@ -51,6 +51,7 @@ from bot.types import BASE
 from learning.freezing import prepare
 from learning.gate.scores import anchored_to, side_of
 from learning.metrics import auc
+from learning.rehearsal import Rehearsals
 from learning.taste.features import Said, features_of
 from learning.taste.refine import enough
 from learning.training.choice import choose, passes
@@ -88,6 +89,21 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Slots:
+    """The slots of an engine that nobody else uses."""
+
+    engine: Engine
+
+    async def lend(self, name: str, folder: Path) -> None:
+        """Load an adapter."""
+        await self.engine.load(name, folder)
+
+    async def release(self, name: str) -> None:
+        """Unload it."""
+        await self.engine.unload(name)
+
+
+@dataclass(frozen=True)
 class Place:
     """Where runs are measured: one engine, one hold-out."""
 
@@ -111,17 +127,20 @@ class Place:
         learning, ends = config.learning, engine.info.end_ids
         examples = self.rated.drawn(case.votes, case.flipped, case.seed)
         started = time.perf_counter()
+        forbidden = Moderation(config.moderation).found
         prepared = await prepare(
-            engine, config, engine.info.fingerprint, [*examples, *self.held],
-            Moderation(config.moderation).found,
+            engine, config, engine.info.fingerprint, [*examples, *self.held], forbidden
         )
-        preparing, snapshot = time.perf_counter() - started, prepared.snapshot
-        choice = await asyncio.to_thread(choose, snapshot, ends, learning)
 
         async def step(at: TrainProgress) -> None:
             heard(at)
 
         name = f"{case.objective}-{case.votes}-{case.flipped}-{case.seed}"
+        rehearse = Rehearsals(engine, Slots(engine), training_job, config, forbidden)
+        with tempfile.TemporaryDirectory() as folder:
+            prepared = await rehearse(prepared, f"{name}-rehearsal", Path(folder) / "one", step)
+        preparing, snapshot = time.perf_counter() - started, prepared.snapshot
+        choice = await asyncio.to_thread(choose, snapshot, ends, learning)
         with tempfile.TemporaryDirectory() as folder:
             job = training_job(
                 snapshot, passes(choice, learning), Path(folder), learning.seed, ends,
