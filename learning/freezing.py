@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 
 from bot.config import Config
 from bot.engine.base import Engine
@@ -20,8 +21,8 @@ from learning.taste.head import Head
 from learning.taste.refine import Chosen, draw_replies, enough
 from learning.types import Example, Fold, Snapshot
 
-REPLAY, ANCHORS, GAUGE = 64, 32, 32
-"""The most prompts the base answers for training, for the gate, and to measure drift on."""
+REPLAY, ANCHORS, GAUGE = 64, 64, 32
+"""The most replies of the base for training, for the gate, and to measure drift on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,11 @@ async def prepare(
             engine, (prompts[0][replay:] or prompts[0])[::-1], sampling,
             learning.seed + REPLAY + ANCHORS, GAUGE,
         ),
-        anchors=await base_replies(engine, prompts[1], sampling, learning.seed + REPLAY, ANCHORS),
+        # To each held-out prompt several, where these are few: drift is not to be a matter of luck.
+        anchors=await base_replies(
+            engine, list(islice(cycle(prompts[1]), ANCHORS)), sampling, learning.seed + REPLAY,
+            ANCHORS,
+        ),
     )
     folds = cut(examples, learning.gate.folds, learning.gate.fold_items)
     taste, outside = await _chosen(engine, config, draft, folds, forbidden)

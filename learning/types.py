@@ -169,6 +169,8 @@ class TrainResult:
     held_out: float | None
     tokens: int
     seconds: float
+    strength: float = 1.0
+    """What is kept of what was learned, so that not too much is forgotten; 1 is all."""
 
 
 @dataclass(frozen=True, slots=True)

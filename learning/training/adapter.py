@@ -144,6 +144,14 @@ class Adapter:
         write_file(folder / CONFIG_FILE, text.encode())
 
 
+def scaled(tensors: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
+    """An adapter whose every addition is `strength` times as large: B is scaled, A is not."""
+    return {
+        name: one * strength if name.endswith(".lora_B.weight") else one
+        for name, one in tensors.items()
+    }
+
+
 def _head(model: PreTrainedModel) -> nn.Module:
     head: object = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if not isinstance(head, nn.Module):

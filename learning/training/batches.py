@@ -13,6 +13,7 @@ token's id (a pad that equals the end-of-turn would otherwise teach a model not 
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -185,3 +186,14 @@ def steps_in_epoch(rows: int, batch: int, micro_batch: int) -> int:
     size = min(batch, micro_batch)
     pieces = -(-rows // size)
     return -(-pieces // max(1, batch // size))
+
+
+def tokens(rows: Sequence[Row]) -> float:
+    """Supervised tokens, by weight."""
+    return math.fsum(row.weight * len(row.reply_ids) for row in rows)
+
+
+def in_pieces(units: list[Unit], size: int) -> list[list[Unit]]:
+    """Units in pieces of a size; 0 is one piece."""
+    size = size or len(units)
+    return [units[i : i + size] for i in range(0, len(units), size)]

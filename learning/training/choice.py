@@ -6,6 +6,8 @@ and says so: whoever asked for it reads the reason where the run is announced.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 from bot.config import LearningConfig, SftConfig
@@ -59,6 +61,13 @@ def passes(choice: Choice, settings: LearningConfig) -> SftConfig:
     return settings.sft.model_copy(
         update={"epochs": taste.epochs, "learning_rate": taste.learning_rate}
     )
+
+
+def identity(digest: str, settings: SftConfig, choice: Choice, seed: int) -> str:
+    """What the bytes of a run follow from; `digest` is that of its snapshot."""
+    preference = choice.settings.model_dump() if choice.compares else {}
+    parts = [digest, settings.model_dump(), choice.name, preference, seed]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _by_amount(

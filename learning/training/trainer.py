@@ -14,10 +14,8 @@ machine and thread count, whether or not it was interrupted and resumed on the w
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
@@ -25,13 +23,15 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from bot.config import SftConfig
 from bot.engine.base import Job, Resident
 from bot.errors import LearningError
-from learning.training.adapter import Adapter
-from learning.training.batches import Row, Unit, collate
+from learning.training.adapter import Adapter, scaled
+from learning.training.batches import Batch, Row, Unit, collate, in_pieces, tokens
 from learning.training.checkpoint import State, drop_checkpoint, read_checkpoint, write_checkpoint
+from learning.training.choice import identity
 from learning.training.objectives import kl_divergence, kto_baseline, reply_log_probs
 from learning.training.preference import Objective, Said
 from learning.training.rate import learning_rate, schedule
@@ -118,7 +118,7 @@ class _Run:
         )
         self.best: dict[str, Tensor] = {}
         self.reference: dict[Row, float] = {}
-        self.state = State(_identity(digest, settings, choice, seed))
+        self.state = State(identity(digest, settings, choice, seed))
         self._resume()
         self.resumed_at, self.started = self.state.step, perf_counter()
 
@@ -139,7 +139,8 @@ class _Run:
                 state.epoch >= self.settings.epochs or state.stale >= self.settings.patience
             )
             self._save()
-        self.adapter.write(self.folder, (yield from self._weakened()))
+        strength, kept = yield from self._weakened()
+        self.adapter.write(self.folder, kept)
         drop_checkpoint(self.folder)
         yield TrainResult(
             steps=state.step,
@@ -148,6 +149,7 @@ class _Run:
             held_out=state.held_out if state.best is None else state.best,
             tokens=state.tokens,
             seconds=state.seconds,
+            strength=strength,
         )
 
     def free(self) -> None:
@@ -162,14 +164,14 @@ class _Run:
         """One optimiser step; a slice for each micro-batch, smaller ones when memory is short."""
         state = self.state
         units = [unit for piece in micro_batches for unit in piece]
-        totals, weight = self.objective.totals(units), _tokens(flat(units))
+        totals, weight = self.objective.totals(units), tokens(flat(units))
         replayed = sum(len(unit[0].reply_ids) for unit in units if unit[0].replay)
         baseline = yield from self._baseline(units)
         done = False
         while not done:
             loss = seen = 0.0
             self.optimiser.zero_grad(set_to_none=True)
-            pieces = [cut for piece in micro_batches for cut in _cut(piece, state.pieces)]
+            pieces = [cut for piece in micro_batches for cut in in_pieces(piece, state.pieces)]
             for number, piece in enumerate(pieces, 1):
                 started = perf_counter()
                 try:
@@ -178,7 +180,7 @@ class _Run:
                     self._halve(len(piece))
                     break
                 state.tokens += sum(row.width for row in flat(piece))
-                seen += _tokens(flat(piece))
+                seen += tokens(flat(piece))
                 done = number == len(pieces)
                 if done:
                     self._apply(loss)
@@ -224,18 +226,29 @@ class _Run:
         self, rows: Sequence[Row], mode: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Slices[dict[Row, float]]:
         """Log-probability of each reply in nats; with `Adapter.off`, under the base."""
-        rows = sorted(rows, key=lambda row: row.read_ids)
         found: dict[Row, float] = {}
+
+        def read(batch: Batch, piece: Sequence[Row]) -> None:
+            with mode():
+                logits = self.adapter.logits(batch)
+            said = reply_log_probs(logits, batch.targets, batch.owners, len(piece))
+            found.update(zip(piece, said.tolist(), strict=True))
+
+        yield from self._read(rows, read)
+        return found
+
+    def _read(
+        self, rows: Sequence[Row], read: Callable[[Batch, Sequence[Row]], None]
+    ) -> Iterator[TrainProgress]:
+        """Have all rows read, those of like length together, in pieces that fit in memory."""
+        rows = sorted(rows, key=lambda row: row.read_ids)
         start = 0
         while start < len(rows):
             started = perf_counter()
             piece = rows[start : start + (self.state.pieces or self.settings.micro_batch)]
             try:
-                with torch.no_grad(), mode():
-                    batch = collate(piece, self.device)
-                    logits = self.adapter.logits(batch)
-                    said = reply_log_probs(logits, batch.targets, batch.owners, len(piece))
-                    found |= zip(piece, said.tolist(), strict=True)
+                with torch.no_grad():
+                    read(collate(piece, self.device), piece)
             except torch.OutOfMemoryError:
                 self._halve(len(piece))
                 continue
@@ -243,7 +256,6 @@ class _Run:
             self.state.tokens += sum(row.width for row in piece)
             self._clock(started)
             yield self._progress(None)
-        return found
 
     def _apply(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -260,8 +272,8 @@ class _Run:
         state.step += 1
         state.position += 1
 
-    def _weakened(self) -> Slices[dict[str, Tensor]]:
-        """The adapter as it is kept: as strong as `most_drift` lets it be, by bisection.
+    def _weakened(self) -> Slices[tuple[float, dict[str, Tensor]]]:
+        """The adapter as it is kept, as strong as `most_drift` lets it be, by bisection.
 
         What a run has learned and what it has forgotten on the way both grow with the size of
         B, so a run that went too far need not be thrown away.
@@ -269,17 +281,34 @@ class _Run:
         trained = {name: one.clone() for name, one in self.adapter.tensors().items()} | self.best
         rows, most = self.rows.gauge, self.settings.most_drift
         if not rows or not most:
-            return trained
-        base = math.fsum((yield from self._likely(rows, self.adapter.off)).values())
+            return 1.0, trained
         fits, strength, step = 0.0, 1.0, 1.0
         while fits < 1.0 and step > STRENGTH_STEP:
-            self.adapter.read(_times(trained, strength))
-            said = math.fsum((yield from self._likely(rows)).values())
-            if said / base - 1 <= most:
+            self.adapter.read(scaled(trained, strength))
+            if (yield from self._drift(rows)) <= most:
                 fits = strength
             step /= 2
             strength += step if fits == strength else -step
-        return _times(trained, fits)
+        return fits, scaled(trained, fits)
+
+    def _drift(self, rows: Sequence[Row]) -> Slices[float]:
+        """How much harder replies of the base become, as a share of its own NLL.
+
+        KL(base || pi) over the whole vocabulary is what that comes to on average, and steadier
+        than the few tokens that were said.
+        """
+        moved = base = 0.0
+
+        def read(batch: Batch, piece: Sequence[Row]) -> None:
+            nonlocal moved, base
+            logits = self.adapter.logits(batch)
+            with self.adapter.off():
+                before = self.adapter.logits(batch).float()
+            moved += float(kl_divergence(before, logits).sum())
+            base += float(cross_entropy(before, batch.targets, reduction="sum"))
+
+        yield from self._read(rows, read)
+        return moved / base
 
     def _measure(self) -> Iterator[TrainProgress]:
         """NLL a token of the held-out liked replies; keeps the weights of the best epoch.
@@ -291,7 +320,7 @@ class _Run:
         if not rows:
             return
         likely = yield from self._likely(rows)
-        held_out = -math.fsum(row.weight * likely[row] for row in rows) / _tokens(rows)
+        held_out = -math.fsum(row.weight * likely[row] for row in rows) / tokens(rows)
         self._remember(held_out)
         yield self._progress(held_out)
 
@@ -369,27 +398,3 @@ class _Run:
         self.adapter.read(adapter)
         whole = self.optimiser.state_dict()
         self.optimiser.load_state_dict({**whole, "state": moments})
-
-
-def _tokens(rows: Sequence[Row]) -> float:
-    """Supervised tokens, by weight."""
-    return math.fsum(row.weight * len(row.reply_ids) for row in rows)
-
-
-def _cut(piece: list[Unit], units: int) -> list[list[Unit]]:
-    size = units or len(piece)
-    return [piece[i : i + size] for i in range(0, len(piece), size)]
-
-
-def _identity(digest: str, settings: SftConfig, choice: Choice, seed: int) -> str:
-    preference = choice.settings.model_dump() if choice.compares else {}
-    parts = [digest, settings.model_dump(), choice.name, preference, seed]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _times(tensors: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
-    """An adapter whose every addition is `strength` times as large: B is scaled, A is not."""
-    return {
-        name: one * strength if name.endswith(".lora_B.weight") else one
-        for name, one in tensors.items()
-    }
