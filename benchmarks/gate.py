@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--votes", type=int, default=300)
     parser.add_argument("--every", type=int, default=60)
     parser.add_argument("--permutations", type=int, default=1000)
+    parser.add_argument("--held-out", type=int, default=1, help="replies to measure a version by")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", type=Path)
@@ -162,7 +163,8 @@ def main() -> None:
     quiet_libraries()
     config = config_for(Config.model_validate({"model": {"threads": asked.threads}}))
     settings = SimulationSettings(
-        Path(asked.rater), votes=asked.votes, every=asked.every, seed=asked.seed, held_out=1
+        Path(asked.rater), votes=asked.votes, every=asked.every, seed=asked.seed,
+        held_out=asked.held_out,
     )
     gates, result, info = asyncio.run(play(config, settings))
     passed = errors(gates, config.learning.gate, asked.permutations, asked.seed)
