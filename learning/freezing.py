@@ -21,8 +21,8 @@ from learning.taste.head import Head
 from learning.taste.refine import Chosen, draw_replies, enough
 from learning.types import Example, Fold, Snapshot
 
-REPLAY, ANCHORS, GAUGE = 64, 64, 32
-"""The most replies of the base for training, for the gate, and to measure drift on."""
+REPLAY = 64
+"""The most replies of the base that are trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,17 @@ async def prepare(
     share = min(learning.sft.replay, 0.9)
     replay = min(REPLAY, round(share / (1 - share) * liked))
     prompts = prompts_of(draft.of("train")), prompts_of(draft.of("holdout"))
+    anchors, gauge, seed = learning.gate.anchors, learning.sft.gauge, learning.seed + REPLAY
     snapshot = replace(
         draft,
         replay=await base_replies(engine, prompts[0], sampling, learning.seed, replay),
         # Training holds what is replayed near to the base, so drift would not show there.
         gauge=await base_replies(
-            engine, (prompts[0][replay:] or prompts[0])[::-1], sampling,
-            learning.seed + REPLAY + ANCHORS, GAUGE,
+            engine, _often((prompts[0][replay:] or prompts[0])[::-1], gauge), sampling,
+            seed + anchors, gauge,
         ),
-        # To each held-out prompt several, where these are few: drift is not to be a matter of luck.
         anchors=await base_replies(
-            engine, list(islice(cycle(prompts[1]), ANCHORS)), sampling, learning.seed + REPLAY,
-            ANCHORS,
+            engine, _often(prompts[1], anchors), sampling, seed, anchors
         ),
     )
     folds = cut(examples, learning.gate.folds, learning.gate.fold_items)
@@ -77,6 +76,11 @@ async def prepare(
     return Prepared(snapshot, taste, tuple(heads))
 
 
+def _often(prompts: Sequence[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
+    """So many prompts, where there are fewer each several times: drift is no matter of luck."""
+    return list(islice(cycle(prompts), count))
+
+
 async def _chosen(
     engine: Engine, config: Config, draft: Snapshot, folds: Sequence[tuple[int, ...]],
     forbidden: Callable[[str], str | None],
@@ -86,7 +90,7 @@ async def _chosen(
     wanted = learning.objective in ("auto", "taste") and learning.taste.draws > 0
     if not wanted or not enough(rated, learning.taste):
         return Chosen(), [Chosen() for _ in folds]
-    seed = learning.seed + REPLAY + ANCHORS + GAUGE
+    seed = learning.seed + REPLAY + learning.gate.anchors + learning.sft.gauge
     drawn = await draw_replies(
         engine, rated, learning.taste, config.sampling.settings(), seed, forbidden
     )

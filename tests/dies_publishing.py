@@ -32,8 +32,8 @@ from learning.training.adapter import WEIGHTS_FILE, Adapter
 from tests.learning.rated import HERE, World, saying, world
 
 SLOTS = EngineConfig(adapter_rank=4, rows=4, adapter_slots=2)
-SFT = SftConfig(epochs=1, batch=4, micro_batch=4, rank=4, alpha=8, learning_rate=1e-2)
-LEARNING = LearningConfig(objective="sft", sft=SFT, gate=GateConfig(folds=0))
+SFT = SftConfig(gauge=4, epochs=1, batch=4, micro_batch=4, rank=4, alpha=8, learning_rate=1e-2)
+LEARNING = LearningConfig(objective="sft", sft=SFT, gate=GateConfig(folds=0, anchors=4))
 ON_DISK = ("fsync", "replace", "rename", "unlink", "rmdir")
 AT_ONCE = 2
 """Points that are tried beside each other."""

@@ -52,6 +52,7 @@ adapter_rank = 4
 temperature = 0.0
 max_tokens = {tokens}
 [learning.sft]
+gauge = 4
 epochs = 40
 patience = 40
 batch = 4
@@ -63,6 +64,7 @@ learning_rate = 1e-4
 canaries = 2
 folds = 0
 replies = 4
+anchors = 4
 [learning.taste]
 draws = 0
 """

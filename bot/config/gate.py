@@ -38,6 +38,8 @@ class GateConfig(Section):
     """How much less likely held-out liked replies may become, in nats a token."""
     auc_margin: Share = 0.02
     """How much worse (0 to 1) the candidate may tell likes from dislikes than the champion."""
+    anchors: Positive = 96
+    """Replies of the base, to held-out prompts, that forgetting is measured on."""
     anchor_nll_rise: Share = 0.05
     """How much likelier the base's own replies must stay: largest rise of their loss (0.05 = 5
     %)."""

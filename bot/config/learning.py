@@ -46,6 +46,8 @@ class SftConfig(Section):
     most_drift: Share = 0.03
     """How much harder the base's own replies may become for an adapter (0.03 = 3 %): one that
     went further is weakened until it keeps to it; 0 leaves every adapter as it was trained."""
+    gauge: Positive = 96
+    """Replies of the base that most_drift is measured on; they are not trained on."""
     patience: Positive = 1
     """Passes without a better validation loss after which a run stops."""
     stop_items: Positive = 16

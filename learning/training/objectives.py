@@ -115,14 +115,14 @@ def dpo(
 
 
 def kl_divergence(logits: Tensor, base_logits: Tensor) -> Tensor:
-    """KL(pi || other) at each position, over the full vocabulary.
+    """KL(pi || base) at each position, over the full vocabulary.
 
     The per-token penalty of 1909.08593 (equation 2), computed exactly instead of from the
-    sampled token: both are resident, their whole distributions are at hand.
+    sampled token: the base is resident, its whole distribution is at hand.
 
     Args:
-        logits: ``[n, vocabulary]`` of pi, the model in training as a rule.
-        base_logits: ``[n, vocabulary]`` of the other, the frozen base as a rule.
+        logits: ``[n, vocabulary]`` of the model in training.
+        base_logits: ``[n, vocabulary]`` of the frozen base.
 
     Returns:
         ``[n]``, in nats, never below zero but for rounding.

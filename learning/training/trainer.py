@@ -23,13 +23,12 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bot.config import SftConfig
 from bot.engine.base import Job, Resident
 from bot.errors import LearningError
 from learning.training.adapter import Adapter, scaled
-from learning.training.batches import Batch, Row, Unit, collate, in_pieces, tokens
+from learning.training.batches import Row, Unit, collate, in_pieces, tokens
 from learning.training.checkpoint import State, drop_checkpoint, read_checkpoint, write_checkpoint
 from learning.training.choice import identity
 from learning.training.objectives import kl_divergence, kto_baseline, reply_log_probs
@@ -226,29 +225,18 @@ class _Run:
         self, rows: Sequence[Row], mode: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Slices[dict[Row, float]]:
         """Log-probability of each reply in nats; with `Adapter.off`, under the base."""
-        found: dict[Row, float] = {}
-
-        def read(batch: Batch, piece: Sequence[Row]) -> None:
-            with mode():
-                logits = self.adapter.logits(batch)
-            said = reply_log_probs(logits, batch.targets, batch.owners, len(piece))
-            found.update(zip(piece, said.tolist(), strict=True))
-
-        yield from self._read(rows, read)
-        return found
-
-    def _read(
-        self, rows: Sequence[Row], read: Callable[[Batch, Sequence[Row]], None]
-    ) -> Iterator[TrainProgress]:
-        """Have all rows read, those of like length together, in pieces that fit in memory."""
         rows = sorted(rows, key=lambda row: row.read_ids)
+        found: dict[Row, float] = {}
         start = 0
         while start < len(rows):
             started = perf_counter()
             piece = rows[start : start + (self.state.pieces or self.settings.micro_batch)]
             try:
-                with torch.no_grad():
-                    read(collate(piece, self.device), piece)
+                with torch.no_grad(), mode():
+                    batch = collate(piece, self.device)
+                    logits = self.adapter.logits(batch)
+                    said = reply_log_probs(logits, batch.targets, batch.owners, len(piece))
+                    found |= zip(piece, said.tolist(), strict=True)
             except torch.OutOfMemoryError:
                 self._halve(len(piece))
                 continue
@@ -256,6 +244,7 @@ class _Run:
             self.state.tokens += sum(row.width for row in piece)
             self._clock(started)
             yield self._progress(None)
+        return found
 
     def _apply(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -282,33 +271,16 @@ class _Run:
         rows, most = self.rows.gauge, self.settings.most_drift
         if not rows or not most:
             return 1.0, trained
+        base = math.fsum((yield from self._likely(rows, self.adapter.off)).values())
         fits, strength, step = 0.0, 1.0, 1.0
         while fits < 1.0 and step > STRENGTH_STEP:
             self.adapter.read(scaled(trained, strength))
-            if (yield from self._drift(rows)) <= most:
+            said = math.fsum((yield from self._likely(rows)).values())
+            if said / base - 1 <= most:
                 fits = strength
             step /= 2
             strength += step if fits == strength else -step
         return fits, scaled(trained, fits)
-
-    def _drift(self, rows: Sequence[Row]) -> Slices[float]:
-        """How much harder replies of the base become, as a share of its own NLL.
-
-        KL(base || pi) over the whole vocabulary is what that comes to on average, and steadier
-        than the few tokens that were said.
-        """
-        moved = base = 0.0
-
-        def read(batch: Batch, piece: Sequence[Row]) -> None:
-            nonlocal moved, base
-            logits = self.adapter.logits(batch)
-            with self.adapter.off():
-                before = self.adapter.logits(batch).float()
-            moved += float(kl_divergence(before, logits).sum())
-            base += float(cross_entropy(before, batch.targets, reduction="sum"))
-
-        yield from self._read(rows, read)
-        return moved / base
 
     def _measure(self) -> Iterator[TrainProgress]:
         """NLL a token of the held-out liked replies; keeps the weights of the best epoch.

@@ -28,7 +28,7 @@ def settings(folder: Path, tmp_path: Path) -> Path:
     file.write_text(
         f'[model]\nname = "{folder}"\ndevice = "cpu"\n'
         "[engine]\nrows = 2\nadapter_slots = 2\nadapter_rank = 4\n"
-        "[learning.sft]\nrank = 4\n"
+        "[learning.sft]\nrank = 4\ngauge = 4\n[learning.gate]\nanchors = 4\n"
         "[sampling]\ntemperature = 0.0\nmax_tokens = 8\n"
     )
     return file

@@ -27,8 +27,10 @@ SLOTS = EngineConfig(adapter_rank=4, rows=4, adapter_slots=2)
 
 def config(**learning: Any) -> Config:
     """Settings with which a small model learns in a moment, from liked replies alone."""
-    learning = {"objective": "sft", "gate": GateConfig(folds=0, replies=4)} | learning
-    sft = SftConfig(epochs=1, batch=4, micro_batch=4, rank=4, alpha=8, learning_rate=1e-2)
+    learning = {
+        "objective": "sft", "gate": GateConfig(folds=0, replies=4, anchors=4)
+    } | learning
+    sft = SftConfig(gauge=4, epochs=1, batch=4, micro_batch=4, rank=4, alpha=8, learning_rate=1e-2)
     return Config(engine=SLOTS, learning=LearningConfig(sft=sft, **learning))
 
 

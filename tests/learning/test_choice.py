@@ -115,7 +115,7 @@ async def test_a_run_says_what_it_learns_by_and_the_version_keeps_it(
     sft = SftConfig(epochs=1, batch=4, micro_batch=4, rank=4, alpha=8)
     learning = LearningConfig(
         sft=sft, objective=objective, preference=PreferenceConfig(learning_rate=0.02),
-        taste=TasteConfig(draws=0), gate=GateConfig(folds=0, replies=4),
+        taste=TasteConfig(draws=0), gate=GateConfig(folds=0, replies=4, anchors=4),
     )
     engine = LocalEngine(load(make_model(tmp_path / "model"), slots), slots, 0.25)
     config = Config(engine=slots, learning=learning)

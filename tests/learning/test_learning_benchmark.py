@@ -25,6 +25,9 @@ QUICK = """
 epochs = 2
 replay = 0.1
 rank = 4
+gauge = 8
+[learning.gate]
+anchors = 8
 [learning.taste]
 draws = 2
 [sampling]

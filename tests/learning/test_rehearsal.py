@@ -26,9 +26,12 @@ REHEARSAL = "v0001/rehearsal"
 
 def asking(rounds: int, fewest: int = 2) -> Config:
     """Settings with which a head learns from few votes, and the tiny model talks briefly."""
-    made = config(gate=GateConfig(folds=0, replies=4, canaries=2, reported_prompts=0))
+    made = config(gate=GateConfig(folds=0, replies=4, canaries=2, reported_prompts=0, anchors=24))
     taste = TasteConfig(draws=4, rounds=rounds, min_per_class=fewest)
-    learning = made.learning.model_copy(update={"objective": "taste", "taste": taste})
+    sft = made.learning.sft.model_copy(update={"gauge": 40})
+    learning = made.learning.model_copy(
+        update={"objective": "taste", "taste": taste, "sft": sft}
+    )
     sampling = SamplingConfig(max_tokens=40)
     return made.model_copy(update={"sampling": sampling, "learning": learning})
 
@@ -127,6 +130,9 @@ async def test_drift_is_gauged_on_other_prompts_than_are_replayed(
         {one.prompt_ids for one in some} for some in (snapshot.replay, snapshot.gauge)
     )
     assert replayed and gauged
+    # However few prompts there are, so many replies that what they show is not luck.
+    assert len(snapshot.gauge) > 3 * len(gauged)
+    assert len(snapshot.anchors) > 3 * len({one.prompt_ids for one in snapshot.anchors})
     assert not replayed & gauged
 
 

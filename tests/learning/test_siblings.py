@@ -29,7 +29,9 @@ from tests.learning.rated import START, World, config, exchange, saying, vote, w
 
 def folded(folds: int) -> Config:
     """Settings with which runs are cut into folds, and the tiny model talks briefly."""
-    made = config(gate=GateConfig(folds=folds, replies=4, canaries=2, reported_prompts=0))
+    made = config(
+        gate=GateConfig(folds=folds, replies=4, anchors=4, canaries=2, reported_prompts=0)
+    )
     return made.model_copy(update={"sampling": SamplingConfig(max_tokens=16)})
 
 

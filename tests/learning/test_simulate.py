@@ -609,8 +609,9 @@ async def test_two_rounds_through_every_room_come_out_the_same_twice(tmp_path: P
                 "best_of": 2,
             },
             "learning": {
-                "min_examples": 1, "sft": {"epochs": 1, "rank": 4, "learning_rate": 1e-3},
-                "gate": {"canaries": 2, "replies": 4, "reported_prompts": 2},
+                "min_examples": 1,
+                "sft": {"epochs": 1, "rank": 4, "learning_rate": 1e-3, "gauge": 4},
+                "gate": {"anchors": 4, "canaries": 2, "replies": 4, "reported_prompts": 2},
                 "taste": {"draws": 4, "prompts": 8},
             },
         }

@@ -67,19 +67,10 @@ def nll(model: PreTrainedModel, said: BaseReply) -> float:
     )
 
 
-def drift(base: Path, folder: Path, replies: tuple[BaseReply, ...]) -> float:
-    """How much harder what the base says becomes for an adapter, on average over all it may say."""
+def rise(base: Path, folder: Path, replies: tuple[BaseReply, ...]) -> float:
+    """How much harder replies became for an adapter."""
     plain, tuned = plain_model(base), with_adapter(base, folder)
-    moved = 0.0
-    for one in replies:
-        ids = torch.tensor([[*one.prompt_ids, *one.reply_ids]])
-        with torch.no_grad():
-            before, after = (
-                model(input_ids=ids).logits[0, len(one.prompt_ids) - 1 : -1].log_softmax(-1)
-                for model in (plain, tuned)
-            )
-        moved += float((before.exp() * (before - after)).sum())
-    return moved / sum(nll(plain, one) for one in replies)
+    return sum(nll(tuned, one) for one in replies) / sum(nll(plain, one) for one in replies) - 1
 
 
 def test_an_adapter_that_went_too_far_is_kept_as_strong_as_it_may_be(
@@ -91,7 +82,7 @@ def test_an_adapter_that_went_too_far_is_kept_as_strong_as_it_may_be(
         settings = HARD.model_copy(update={"most_drift": most})
         _, result = train(model, snapshot, tmp_path / name, settings, choice=APART)
         strengths.append(result.strength)
-    free, held = (drift(base, tmp_path / name, snapshot.gauge) for name in ("free", "held"))
+    free, held = (rise(base, tmp_path / name, snapshot.gauge) for name in ("free", "held"))
     assert free > 0.02
     assert 0.002 < held <= 0.02 + 1e-4
     assert strengths[0] == 1.0 > strengths[1] > 0.0

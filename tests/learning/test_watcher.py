@@ -18,11 +18,13 @@ CHANNELS = [ChannelKey("discord", "guild", f"c{number}") for number in range(400
 
 
 def config(slots: int = 3, **watch: Any) -> Config:
-    sft = SftConfig(epochs=1, batch=16, micro_batch=16, rank=4, alpha=8, learning_rate=1e-2)
+    sft = SftConfig(
+        gauge=4, epochs=1, batch=16, micro_batch=16, rank=4, alpha=8, learning_rate=1e-2
+    )
     return Config(
         engine=SLOTS.model_copy(update={"adapter_slots": slots}),
         learning=LearningConfig(
-            objective="sft", sft=sft, gate=GateConfig(folds=0, replies=4),
+            objective="sft", sft=sft, gate=GateConfig(folds=0, replies=4, anchors=4),
             watch=WatchConfig(**watch),
         ),
     )

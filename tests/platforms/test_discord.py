@@ -428,7 +428,7 @@ async def test_a_run_an_operator_asks_for_is_reported_to_the_verdict_while_other
     elsewhere = guild.add_channel("elsewhere")
     learning = {
         "platform_terms_acknowledged": True, "consent": "granted",
-        "sft": {"epochs": 1}, "gate": {"canaries": 2},
+        "sft": {"epochs": 1, "gauge": 4}, "gate": {"canaries": 2, "anchors": 4},
     }
     async with start(learning=learning) as here:
         app = here.app

@@ -243,7 +243,7 @@ def promoting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 QUICK: dict[str, object] = {
     "platform_terms_acknowledged": True, "consent": "granted",
-    "sft": {"epochs": 1, "rank": 2, "replay": 0.0},
+    "sft": {"epochs": 1, "rank": 2, "replay": 0.0, "gauge": 4}, "gate": {"anchors": 4},
 }
 
 
