@@ -47,7 +47,7 @@ WEIGHT = 0.2
 """What those numbers weigh together, where the states weigh 1."""
 
 COMMON = 256
-"""Ids up to here say little by themselves: bytes, letters, the commonest words."""
+"""From about this id on words grow rarer; below lie bytes, letters and the commonest words."""
 
 SAME = 0.8
 """Cosine of two tokens' embeddings above which they count as one word, however it is written."""
