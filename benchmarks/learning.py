@@ -26,9 +26,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, get_args
@@ -54,11 +56,10 @@ from learning.metrics import auc
 from learning.rehearsal import Rehearsals
 from learning.taste.features import Said, features_of
 from learning.taste.refine import enough
-from learning.training.choice import choose, passes
-from learning.training.driven import carried_out
+from learning.trained import trained
+from learning.training.choice import choose
 from learning.training.trainer import training_job
 from learning.types import Example, TrainProgress
-from learning.votes.dataset import digest
 from learning.votes.imported import GivenVote, read_votes
 
 OBJECTIVES = get_args(LearningConfig.model_fields["objective"].annotation)
@@ -88,19 +89,14 @@ class Measured:
             self.path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Slots:
-    """The slots of an engine that nobody else uses."""
-
-    engine: Engine
-
-    async def lend(self, name: str, folder: Path) -> None:
-        """Load an adapter."""
-        await self.engine.load(name, folder)
-
-    async def release(self, name: str) -> None:
-        """Unload it."""
-        await self.engine.unload(name)
+@asynccontextmanager
+async def lent(engine: Engine, name: str, folder: Path) -> AsyncIterator[None]:
+    """An adapter in an engine that nobody else uses, for as long as the context lasts."""
+    await engine.load(name, folder)
+    try:
+        yield
+    finally:
+        await engine.unload(name)
 
 
 @dataclass(frozen=True)
@@ -136,34 +132,29 @@ class Place:
             heard(at)
 
         name = f"{case.objective}-{case.votes}-{case.flipped}-{case.seed}"
-        rehearse = Rehearsals(engine, Slots(engine), training_job, config, forbidden)
+        rehearse = Rehearsals(engine, partial(lent, engine), training_job, config, forbidden)
         with tempfile.TemporaryDirectory() as folder:
-            prepared = await rehearse(prepared, f"{name}-rehearsal", Path(folder) / "one", step)
-        preparing, snapshot = time.perf_counter() - started, prepared.snapshot
-        choice = await asyncio.to_thread(choose, snapshot, ends, learning)
-        with tempfile.TemporaryDirectory() as folder:
-            job = training_job(
-                snapshot, passes(choice, learning), Path(folder), learning.seed, ends,
-                digest=await asyncio.to_thread(digest, snapshot), choice=choice,
+            prepared = await rehearse(
+                prepared, f"{name}-rehearsal", Path(folder) / "rehearsal", step
             )
-            result = await carried_out(engine, job, step)
-            await engine.load(name, Path(folder))
-        try:
-            side = await side_of(engine, self.held, name, np.zeros(0))
-            anchored = await anchored_to(engine, snapshot.anchors, name, BASE)
-        finally:
-            await engine.unload(name)
+            preparing, snapshot = time.perf_counter() - started, prepared.snapshot
+            choice = await asyncio.to_thread(choose, snapshot, ends, learning)
+            place = Path(folder) / "adapter"
+            result = await trained(engine, training_job, learning, snapshot, choice, place, step)
+            async with lent(engine, name, place):
+                side = await side_of(engine, self.held, name, np.zeros(0))
+                anchored = await anchored_to(engine, snapshot.anchors, name, BASE)
         moved = list(zip(side.moved, self.held, strict=True))
         liked = [one for one, of in moved if of.liked]
         disliked = [one for one, of in moved if not of.liked]
         by = prepared.taste.head
         likings = by.score(await features_of(engine, self.said)).tolist() if by else []
-        trained = snapshot.of("train")
-        by_head = case.objective in ("auto", "taste") and enough(trained, learning.taste)
+        shown = snapshot.of("train")
+        by_head = case.objective in ("auto", "taste") and enough(shown, learning.taste)
         return Row(
             **asdict(case), trained_by=choice.name, why=choice.reason,
-            liked=sum(one.liked for one in trained),
-            disliked=sum(not one.liked for one in trained), drawn=len(snapshot.chosen),
+            liked=sum(one.liked for one in shown),
+            disliked=sum(not one.liked for one in shown), drawn=len(snapshot.chosen),
             reward=fmean(liked) - fmean(disliked), auc=auc(liked, disliked),
             head_auc=auc(
                 [one for one, of in zip(likings, self.held, strict=True) if of.liked],

@@ -57,7 +57,8 @@ async def prepare(
     snapshot = replace(
         draft,
         replay=await base_replies(engine, prompts[0], sampling, learning.seed, replay),
-        # Training holds what is replayed near to the base, so drift would not show there.
+        # Training holds what is replayed near to the base, so drift would not show there. The
+        # newest of the others first: they are nearest to what is asked now.
         gauge=await base_replies(
             engine, _often((prompts[0][replay:] or prompts[0])[::-1], gauge), sampling,
             seed + anchors, gauge,

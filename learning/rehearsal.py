@@ -4,8 +4,8 @@ The best of what the base says are only as good as the base happens to be. So an
 trained on them first, it answers the same prompts, and what the head likes best among its answers
 takes the place of what was chosen before (best-of-n distillation, iterated: 2304.06767). The
 version itself starts at the base all the same, and learns in one training. The adapter never serves
-and is gone when this ends; votes, prompts and the head's fit are as they were, and siblings
-do without: they are there to be compared, and that would cost as much again for each.
+and is gone when this ends. The head is fitted again, on the same votes and on the scale of these
+answers. Siblings do without: they are there to be compared, and it would cost as much for each.
 """
 
 from __future__ import annotations
@@ -13,28 +13,21 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from bot.config import Config
 from bot.engine.base import Engine
 from learning.freezing import Prepared
 from learning.taste.refine import draw_replies
-from learning.training.choice import choose, passes
-from learning.training.driven import Trainer, carried_out
-from learning.types import TrainProgress
-from learning.votes.dataset import digest
+from learning.trained import trained
+from learning.training.choice import choose
+from learning.training.driven import Trainer
+from learning.types import Snapshot, TrainProgress
 
-
-class Lender(Protocol):
-    """Slots of the engine; `learning.serving.Serving` for one."""
-
-    async def lend(self, name: str, folder: Path) -> None:
-        """Load what is no version, until `release`."""
-
-    async def release(self, name: str) -> None:
-        """Unload it."""
+Lent = Callable[[str, Path], AbstractAsyncContextManager[None]]
+"""Has an adapter loaded under a name for a while: `learning.serving.Serving.lent`, for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +39,7 @@ class Rehearsals:
     """
 
     engine: Engine
-    slots: Lender
+    lent: Lent
     train: Trainer
     config: Config
     forbidden: Callable[[str], str | None]
@@ -65,29 +58,24 @@ class Rehearsals:
         for number in range(1, self.config.learning.taste.rounds):
             if not prepared.taste.replies:
                 break
-            await self._trained(prepared, folder, heard)
+            await self._learn(prepared.snapshot, folder, heard)
             prepared = await self._answered(prepared, name, folder, number)
             await asyncio.to_thread(shutil.rmtree, folder)
         return prepared
 
-    async def _trained(
-        self, prepared: Prepared, folder: Path, heard: Callable[[TrainProgress], Awaitable[None]]
+    async def _learn(
+        self, snapshot: Snapshot, folder: Path,
+        heard: Callable[[TrainProgress], Awaitable[None]],
     ) -> None:
-        learning, ends = self.config.learning, self.engine.info.end_ids
-        choice = await asyncio.to_thread(choose, prepared.snapshot, ends, learning)
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        job = self.train(
-            prepared.snapshot, passes(choice, learning), folder, learning.seed, ends,
-            digest=await asyncio.to_thread(digest, prepared.snapshot), choice=choice,
-        )
-        await carried_out(self.engine, job, heard)
+        learning = self.config.learning
+        choice = await asyncio.to_thread(choose, snapshot, self.engine.info.end_ids, learning)
+        await trained(self.engine, self.train, learning, snapshot, choice, folder, heard)
 
     async def _answered(
         self, prepared: Prepared, name: str, folder: Path, number: int
     ) -> Prepared:
         learning = self.config.learning
-        await self.slots.lend(name, folder)
-        try:
+        async with self.lent(name, folder):
             drawn = await draw_replies(
                 self.engine, prepared.snapshot.of("train"), learning.taste,
                 self.config.sampling.settings(),
@@ -95,8 +83,6 @@ class Rehearsals:
                 learning.seed + number * 2 * learning.taste.draws * learning.taste.prompts,
                 self.forbidden, name,
             )
-        finally:
-            await self.slots.release(name)
         taste = await asyncio.to_thread(drawn.chosen)
         if not taste.replies:
             return prepared

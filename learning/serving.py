@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -131,15 +132,20 @@ class Serving:
             await self._load(name)
             self._held.add(name)
 
-    async def lend(self, name: str, folder: Path) -> None:
-        """Load what is no version, to be measured and never to serve; until `release`."""
+    @asynccontextmanager
+    async def lent(self, name: str, folder: Path) -> AsyncIterator[None]:
+        """A slot for what is no version and never serves, for as long as the context lasts."""
         async with self._lock:
             await self._make_room()
             await self._engine.load(name, folder)
             self._held.add(name)
+        try:
+            yield
+        finally:
+            await self.release(name)
 
     async def release(self, name: str) -> None:
-        """End `hold` or `lend`; a version that serves nowhere leaves the engine."""
+        """End `hold`; a version that serves nowhere leaves the engine."""
         async with self._lock:
             self._held.discard(name)
             await self._let_go(name)

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,11 @@ from learning.serving import Serving
 from learning.taste.features import dimensions
 from learning.taste.head import Head
 from learning.taste.kept import read_head
+from learning.trained import trained
 from learning.training.adapter import CONFIG_FILE
-from learning.training.choice import choose, passes
-from learning.training.driven import Trainer, carried_out
+from learning.training.choice import choose
+from learning.training.driven import Trainer
 from learning.types import Example, Manifest, Snapshot, TrainProgress
-from learning.votes.dataset import digest
 
 Heard = Callable[[int, TrainProgress], Awaitable[None]]
 """Told how far the training of a sibling has come, and the number of that one, from 1."""
@@ -81,19 +82,14 @@ class Siblings:
         for number, fold in enumerate(snapshot.folds, 1):
             place = sibling_in(folder, number)
             if fold.exchanges and not await asyncio.to_thread((place / CONFIG_FILE).exists):
-                await self._trained(place, snapshot.without(fold), number, heard)
-
-    async def _trained(
-        self, place: Path, snapshot: Snapshot, number: int, heard: Heard
-    ) -> None:
-        learning, ends = self._config.learning, self._engine.info.end_ids
-        choice = await asyncio.to_thread(choose, snapshot, ends, learning)
-        await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
-        job = self._train(
-            snapshot, passes(choice, learning), place, learning.seed, ends,
-            digest=await asyncio.to_thread(digest, snapshot), choice=choice,
-        )
-        await carried_out(self._engine, job, lambda at: heard(number, at))
+                part, learning = snapshot.without(fold), self._config.learning
+                choice = await asyncio.to_thread(
+                    choose, part, self._engine.info.end_ids, learning
+                )
+                await trained(
+                    self._engine, self._train, learning, part, choice, place,
+                    partial(heard, number),
+                )
 
     async def votes(
         self, snapshot: Snapshot, candidate: str, champion: str
@@ -155,8 +151,5 @@ class Siblings:
         folder = await asyncio.to_thread(self._registry.verify, one.version, self._serving.base)
         place = sibling_in(folder, one.number)
         name = f"{one.version}/{place.name}"
-        await self._serving.lend(name, place)
-        try:
+        async with self._serving.lent(name, place):
             yield name
-        finally:
-            await self._serving.release(name)

@@ -33,8 +33,9 @@ from learning.serving import Serving
 from learning.siblings import Siblings
 from learning.taste.head import Head
 from learning.taste.kept import copy_head, write_head
+from learning.trained import trained
 from learning.training.choice import choose, passes
-from learning.training.driven import Trainer, carried_out
+from learning.training.driven import Trainer
 from learning.training.supervision import Choice
 from learning.types import (
     Example,
@@ -167,7 +168,7 @@ class Steps:
         self._judge = judge
         self._siblings = Siblings(engine, serving, registry, config, train)
         self._moderation = Moderation(config.moderation)
-        self._rehearse = Rehearsals(engine, serving, train, config, self._moderation.found)
+        self._rehearse = Rehearsals(engine, serving.lent, train, config, self._moderation.found)
 
     async def look(self) -> Gathered:
         """Every rated reply and what becomes of it, whether or not there is enough for a run."""
@@ -235,13 +236,10 @@ class Steps:
             folder = await asyncio.to_thread(self._registry.stage, track.name)
             # Before the version itself: once that is trained it is published.
             await self._siblings.train(folder, snapshot, track.sibling)
-            learning = self._config.learning
-            job = self._train(
-                snapshot, passes(choice, learning), folder, learning.seed,
-                self._engine.info.end_ids,
-                digest=await asyncio.to_thread(dataset.digest, snapshot), choice=choice,
+            result = await trained(
+                self._engine, self._train, self._config.learning, snapshot, choice, folder,
+                track.step,
             )
-            result = await carried_out(self._engine, job, track.step)
             await track.flush()
             frozen = self._places(self._runs / track.name, snapshot)
             for source, place in zip(frozen, self._places(folder, snapshot), strict=True):

@@ -42,7 +42,7 @@ LAYERS = (
     ("learning.replay",),
     ("learning.registry", "learning.votes", "learning.training", "learning.taste",
      "learning.tracking"),
-    ("learning.gate",),
+    ("learning.gate", "learning.trained"),
     ("learning.serving",),
     ("learning.judging",),
     ("learning.reports", "learning.watch", "learning.freezing", "learning.siblings",

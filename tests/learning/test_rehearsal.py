@@ -7,17 +7,21 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.learning import lent
 from bot.config import Config, GateConfig, SamplingConfig, TasteConfig
 from bot.engine.base import Delta, Job, Request
 from bot.engine.local import LocalEngine
 from bot.types import BASE
+from learning.freezing import prepare
+from learning.rehearsal import Rehearsals
 from learning.training.trainer import training_job
-from learning.types import Snapshot
+from learning.types import BaseReply, Example, Snapshot, TrainProgress
 from tests.engine.tiny import load
 from tests.learning.rated import SLOTS, World, config, exchange, saying, vote, world
 
@@ -155,6 +159,32 @@ async def test_without_chosen_replies_there_is_nothing_to_rehearse(
         assert (await here.learn()).kind == "finished"
     assert set(trained.of) == {"v0001.staging"}
     assert not trained.of["v0001.staging"].chosen
+
+
+async def test_what_must_not_be_said_is_not_learned_from_a_rehearsal(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    settings = asking(2)
+    examples = [
+        Example(
+            number, f"talk {number}", "train", (20 + number, 30),
+            (40 if number % 2 else 140, 50 + number, 0), number % 2 > 0, 1.0, ("ann",),
+        )
+        for number in range(18)
+    ]  # fmt: skip
+    first = await prepare(engine, settings, engine.info.fingerprint, examples, lambda _: None)
+    assert first.snapshot.chosen
+
+    async def heard(at: TrainProgress) -> None: ...
+
+    async def chosen(rule: str | None) -> tuple[BaseReply, ...]:
+        lend = partial(lent, engine)
+        rehearse = Rehearsals(engine, lend, training_job, settings, lambda _: rule)
+        then = await rehearse(first, REHEARSAL, tmp_path / "rehearsal", heard)
+        return then.snapshot.chosen
+
+    assert await chosen("a rule") == first.snapshot.chosen
+    assert await chosen(None) != first.snapshot.chosen
 
 
 @pytest.mark.parametrize("cut", ["in training", "by a forgotten word"])
