@@ -16,7 +16,7 @@ import argparse
 import asyncio
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,9 +33,9 @@ from bot.engine.local import LocalEngine
 from bot.engine.model import load_model
 from bot.logs import quiet_libraries
 from bot.store import Store
-from bot.types import Sampling
-from learning.gate.checks import Voted, votes_checks
+from bot.types import BASE, Sampling
 from learning.gate.judge import held_out, judge
+from learning.gate.voted import Voted, votes_checks
 from learning.likerate import wilson
 from learning.loop import LearningLoop
 from learning.registry import Registry
@@ -55,7 +55,9 @@ class Gate:
 
     voted: tuple[Voted, ...]
     gates_before: int
+    over_base: bool
     outcome: str
+    sentence: str
 
 
 class Noting:
@@ -77,7 +79,12 @@ class Noting:
         voted = await held_out(
             engine, snapshot, candidate, champion, config, sampling, seed, heads
         )
-        self.gates.append(Gate((*voted, *besides), gates_before, verdict.outcome))
+        self.gates.append(
+            Gate(
+                (*voted, *besides), gates_before, champion == BASE, verdict.outcome,
+                verdict.sentence,
+            )
+        )
         return verdict
 
 
@@ -112,7 +119,7 @@ async def play(
             running = asyncio.create_task(loop.run())
             try:
                 world = World(config, engine, store, talk, loop)
-                result = await simulate(cast(Any, world), settings, _show)
+                result = await simulate(cast(Any, world), settings, _show())
             finally:
                 running.cancel()
                 await asyncio.wait([running])
@@ -133,14 +140,21 @@ def errors(gates: Sequence[Gate], config: GateConfig, permutations: int, seed: i
             voted = [
                 replace(one, liked=bool(like)) for one, like in zip(gate.voted, dealt, strict=True)
             ]
-            checks = votes_checks(voted, config, gate.gates_before)
+            checks = votes_checks(voted, config, gate.gates_before, gate.over_base)
             passed[number, place] = all(check.passed for check in checks)
     return passed
 
 
-def _show(progress: SimulationProgress) -> None:
-    if progress.done == progress.total:
-        print(f"round {progress.round} of {progress.rounds}: {progress.stage} done", flush=True)
+def _show() -> Callable[[SimulationProgress], None]:
+    """Says once of each stage that it is over."""
+    said: set[tuple[int, str]] = set()
+
+    def show(at: SimulationProgress) -> None:
+        if at.done == at.total and (at.round, at.stage) not in said:
+            said.add((at.round, at.stage))
+            print(f"round {at.round} of {at.rounds}: {at.stage} done", flush=True)
+
+    return show
 
 
 def _share(passed: np.typing.NDArray[np.bool_]) -> dict[str, float]:
@@ -173,7 +187,7 @@ def main() -> None:
         "settings": settings.summary() | {"permutations": asked.permutations},
         "gates": [
             {"votes": len(gate.voted), "liked": sum(one.liked for one in gate.voted),
-             "outcome": gate.outcome, **_share(passed.T[place])}
+             "outcome": gate.outcome, "sentence": gate.sentence, **_share(passed.T[place])}
             for place, gate in enumerate(gates)
         ],
         "campaign": _share(np.any(passed, axis=1)),

@@ -105,15 +105,14 @@ def t_quantile(probability: float, freedom: float) -> float:
 def spent_error(alpha: float, gates_before: int) -> float:
     """The share of a total error `alpha` that the next gate may spend.
 
-    alpha_k = alpha m / ((k + m - 1)(k + m)) with m = 2, for gate k = gates_before + 1.
-    The series telescopes to `alpha`, so however many gates are held on one base, noise is
-    promoted with probability `alpha` at most (a union bound: nothing is assumed about the
-    gates, which share hold-out items). Of a total of .1 it leaves .033 for the first gate and
-    .0048 for the fifth, where the usual 6 / (pi k)^2 leaves .061 and .0024: a fifth gate
-    has five times the items of the first and is where the power should be.
+    alpha_k = alpha / (k (k + 1)) for gate k = gates_before + 1. The series telescopes to
+    `alpha`, so however many gates are held on one base, noise is promoted with probability
+    `alpha` at most (a union bound: nothing is assumed about the gates, which share hold-out
+    items). Half of it is for the first gate, where votes are fewest; by the fifth there are five
+    times as many, against the same base.
     """
-    k, m = gates_before + 1, 2
-    return alpha * m / ((k + m - 1) * (k + m))
+    k = gates_before + 1
+    return alpha / (k * (k + 1))
 
 
 def distinct_n(replies: Sequence[Sequence[Hashable]], n: int) -> float:

@@ -21,8 +21,8 @@ import numpy as np
 from bot.config import Config
 from bot.engine.base import Engine
 from bot.types import BASE
-from learning.gate.checks import Voted
 from learning.gate.scores import Side, side_of, spoken, voted_on
+from learning.gate.voted import Voted
 from learning.registry import Registry, sibling_in
 from learning.serving import Serving
 from learning.taste.features import dimensions
@@ -99,16 +99,18 @@ class Siblings:
         ours, theirs = [await self._manifest(name) for name in (candidate, champion)]
         talks: dict[str, np.ndarray] = {}
 
+        async def talk(name: str) -> np.ndarray:
+            # A champion without siblings speaks for itself, and in every fold the same.
+            if name not in talks:
+                talks[name] = await spoken(
+                    self._engine, snapshot, name, sampling, learning.seed, learning.gate.replies
+                )
+            return talks[name]
+
         async def side(of: Peer, examples: Sequence[Example]) -> Side:
             async with self._lent(of) as name:
-                # A champion without siblings speaks for itself, and in every fold the same.
-                if name not in talks:
-                    talks[name] = await spoken(
-                        self._engine, snapshot, name, sampling, learning.seed,
-                        learning.gate.replies,
-                    )
                 head = await self.head(of.version, of.number)
-                return await side_of(self._engine, examples, name, talks[name], head)
+                return await side_of(self._engine, examples, name, await talk(name), head)
 
         found: list[Voted] = []
         for number, fold in enumerate(snapshot.folds, 1):
@@ -121,7 +123,7 @@ class Siblings:
             if judging:
                 found += await voted_on(
                     self._engine, snapshot, judging, await side(mine, judging),
-                    await side(his, judging), learning.gate.rater_clusters,
+                    await side(his, judging), await talk(BASE), learning.gate.rater_clusters,
                 )
         return tuple(found)
 

@@ -26,7 +26,7 @@ from bot.store import Store
 from bot.types import Sampling
 from learning.announcements import Announcements
 from learning.freezing import prepare
-from learning.gate.checks import Voted
+from learning.gate.voted import Voted
 from learning.registry import Registry, sibling_in
 from learning.rehearsal import Rehearsals
 from learning.serving import Serving

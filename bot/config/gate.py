@@ -17,7 +17,11 @@ class GateConfig(Section):
     """What a candidate must show before it serves."""
 
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
-    """Chance of promoting a candidate that is no better, over all rounds together."""
+    """Chance of promoting a candidate that is no better than the base, over all rounds
+    together."""
+    better_alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.2
+    """Chance that a version which serves is replaced by one that is no better. Both have shown
+    that they are better than the base; a small chance keeps good candidates waiting."""
     min_items: Positive = 10
     """Fewest held-out votes for a promotion; below it the verdict is "shadow"."""
     min_per_class: Positive = 3

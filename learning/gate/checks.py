@@ -3,12 +3,6 @@
 Nothing here knows the engine, an adapter's name or a snapshot. Every threshold is a key of
 `[learning.gate]`; every reason is a sentence with its numbers for an admin.
 
-**Which score the votes are ordered by.** The log-prob of a reply depends mostly on the
-words in it; what an adapter thinks of it is how far it moved from the base. So the AUC is
-of the mean log-ratio to the base a token. For the base itself that ratio is zero
-everywhere and its AUC .5: a first candidate has to be no worse than a coin, and the check
-above it, the shift, has to show that it is better.
-
 **What length may do.** People may like short replies, or long ones; a fixed band around
 the champion's length would forbid the taste that was voted for. So the band reaches from
 the shorter to the longer of the champion's mean length and the liked replies' mean length,
@@ -24,25 +18,9 @@ from dataclasses import dataclass
 
 from bot.config import GateConfig
 from learning.gate.canaries import CanaryReply
-from learning.metrics import Bound, auc, difference_bound, distinct_n, mean, repeated_n, spent_error
+from learning.gate.voted import Voted
+from learning.metrics import distinct_n, mean, repeated_n
 from learning.types import Check, Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Voted:
-    """A held-out vote and how likely its reply is: mean log-prob a token, in nats."""
-
-    liked: bool
-    cluster: str
-    candidate: float
-    champion: float
-    base: float
-    likeness: float = 0.0
-    """How far it lies towards the candidate's way of talking (`learning.gate.likeness`)."""
-    ours: float | None = None
-    """How the candidate's head likes it, in spreads; None without a head."""
-    theirs: float | None = None
-    """How the champion's does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,137 +52,6 @@ def conclude(
         return "reject", f"Rejected: {failed[0].reason}{more}"
     # It may still have to wait for an operator: what becomes of it is not said here.
     return "promote", f"Fit to serve: all {len(checks)} checks passed. {checks[0].reason}"
-
-
-def votes_checks(
-    voted: Sequence[Voted], config: GateConfig, gates_before: int
-) -> tuple[Check, ...]:
-    """What the held-out votes say: towards the liked, and no liked reply given up."""
-    looks = _looks(voted, spent_error(config.alpha, gates_before))
-    ours, theirs = _orders(voted)
-    liked = [one for one in voted if one.liked]
-    pairs = len(liked) * (len(voted) - len(liked))
-    # With a dozen votes one pair changing places is more than the margin, and is luck.
-    lowest = theirs - max(config.auc_margin, 1 / pairs if pairs else 0.0) - 1e-9
-    nll, before = -mean([one.candidate for one in liked]), -mean([one.champion for one in liked])
-    highest = before + config.liked_nll_rise
-    return (
-        Check(
-            "learned", looks.learned, looks.lower, 0.0,
-            f"Of {len(voted)} rated replies it never saw, the liked ones are "
-            f"{looks.alike.difference:+.2f} spreads nearer to how it talks than the disliked ones "
-            f"({_surely(looks.alike, 2)}), {looks.told_apart}and became "
-            f"{looks.moved.difference:+.3f} nats a token likelier ({_surely(looks.moved, 3)}), at "
-            f"the {1 - looks.alpha:.1%} confidence that gate {gates_before + 1} asks of each"
-            f"{'.' if looks.learned else ': not enough to rule out luck.'}",
-        ),
-        Check(
-            "liked_nll", bool(liked) and nll <= highest + 1e-6, nll, highest,
-            f"Held-out liked replies cost it {nll:.3f} nats a token, the champion "
-            f"{before:.3f}; {_ceiling(config.liked_nll_rise)}.",
-        ),
-        Check(
-            "auc", ours >= lowest, ours, lowest,
-            f"It tells a liked from a disliked reply {ours:.0%} of the time, the champion "
-            f"{theirs:.0%}; at least {lowest:.0%} is needed.",
-        ),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Looks:
-    """What one way of looking at the votes shows, and another."""
-
-    alike: Bound
-    """How much nearer the liked ones are to how the candidate talks."""
-    moved: Bound
-    """How much likelier they became."""
-    apart: Bound | None
-    """How much further its head sets them above the others than the champion's does."""
-    alpha: float
-    """The error that each may have."""
-
-    @property
-    def lower(self) -> float:
-        """What the most convincing of them is at least."""
-        return max(one.lower for one in (self.alike, self.moved, self.apart) if one is not None)
-
-    @property
-    def learned(self) -> bool:
-        """Whether one convinces; a head alone only where the talk has not surely become worse."""
-        if max(self.alike.lower, self.moved.lower) > 0:
-            return True
-        worse = min(2 * one.difference - one.lower for one in (self.alike, self.moved)) < 0
-        return self.apart is not None and self.apart.lower > 0 and not worse
-
-    @property
-    def told_apart(self) -> str:
-        """What is to be said of the heads."""
-        if self.apart is None:
-            return ""
-        return (
-            f"stand {self.apart.difference:+.2f} spreads further above them by its head "
-            f"({_surely(self.apart, 2)}), "
-        )
-
-
-def _looks(voted: Sequence[Voted], error: float) -> _Looks:
-    """All looks at the same votes: any may convince, so each has its share of the error."""
-    liked, clusters = [one.liked for one in voted], [one.cluster for one in voted]
-    heads = any(one.ours is not None for one in voted)
-    alpha = error / (3 if heads else 2)
-
-    def bound(values: Sequence[float]) -> Bound:
-        return difference_bound(values, liked, clusters, alpha)
-
-    apart = [(one.ours or 0.0) - (one.theirs or 0.0) for one in voted]
-    return _Looks(
-        bound([one.likeness for one in voted]),
-        bound([one.candidate - one.champion for one in voted]),
-        bound(apart) if heads else None, alpha,
-    )
-
-
-def _orders(voted: Sequence[Voted]) -> tuple[float, float]:
-    """How often each sets a liked reply above a disliked one: by its head, where it has one."""
-    by_heads = head_aucs(voted)
-    ours, theirs = (
-        by_ratio if by_head is None else by_head
-        for by_ratio, by_head in zip(vote_aucs(voted), by_heads, strict=True)
-    )
-    return ours, theirs
-
-
-def head_aucs(voted: Sequence[Voted]) -> tuple[float | None, float | None]:
-    """How well the heads of candidate and champion order the votes; None without a head."""
-    def of(side: bool, name: str) -> list[float]:
-        return [getattr(one, name) or 0.0 for one in voted if one.liked is side]
-
-    ours, theirs = (
-        auc(of(True, who), of(False, who))
-        if any(getattr(one, who) is not None for one in voted) else None
-        for who in ("ours", "theirs")
-    )
-    return ours, theirs
-
-
-def _surely(bound: Bound, digits: int) -> str:
-    if not math.isfinite(bound.lower):
-        return "no certainty at all"
-    return f"at least {bound.lower:+.{digits}f}"
-
-
-def _ceiling(rise: float) -> str:
-    return f"that may rise by {rise:.3f}" if rise else "that must not rise"
-
-
-def vote_aucs(voted: Sequence[Voted]) -> tuple[float, float]:
-    """How well candidate and champion order the votes; .5 for the base."""
-    def of(side: bool, name: str) -> list[float]:
-        return [getattr(one, name) - one.base for one in voted if one.liked is side]
-
-    ours, theirs = (auc(of(True, who), of(False, who)) for who in ("candidate", "champion"))
-    return ours, theirs
 
 
 def anchor_checks(anchored: Anchored | None, config: GateConfig) -> tuple[Check, ...]:

@@ -2,8 +2,8 @@
 
 `judge` asks the engine how likely held-out replies are under the candidate, the champion
 and the base, lets both answer the fixed prompts, and turns what comes back into checks. It
-leaves the judging to `learning.gate.checks` and `learning.gate.conduct`, and knows nothing of
-training, files or who is told; it changes nothing.
+leaves the judging to `learning.gate.voted`, `learning.gate.checks` and `learning.gate.conduct`,
+and knows nothing of training, files or who is told; it changes nothing.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bot.config import GateConfig
 from bot.engine.base import Engine, Template
-from bot.types import Sampling
+from bot.types import BASE, Sampling
 from learning.gate.canaries import CanaryReply, answer, read_canaries
 from learning.gate.checks import (
     Anchored,
-    Voted,
     anchor_checks,
     canary_checks,
     conclude,
-    head_aucs,
-    vote_aucs,
-    votes_checks,
 )
 from learning.gate.conduct import conduct_checks, read_conduct
 from learning.gate.reported import compare
 from learning.gate.scores import anchored_to, side_of, spoken, voted_on
+from learning.gate.voted import Voted, head_aucs, vote_aucs, votes_checks
 from learning.metrics import distinct_n, mean, perplexity
 from learning.scripts import language_of
 from learning.taste.features import readable
@@ -82,7 +79,7 @@ async def judge(
     learned = await asyncio.to_thread(_texts, engine.template, snapshot)
     liked_length = mean([len(one.reply_ids) - 1.0 for one in snapshot.examples if one.liked])
     checks = (
-        *votes_checks(voted, config, gates_before),
+        *votes_checks(voted, config, gates_before, champion == BASE),
         *anchor_checks(anchored, config),
         *canary_checks(ours, theirs, liked_length, config),
         *conduct_checks(our_replies, their_replies, learned, forbidden, persona, config),
@@ -103,14 +100,17 @@ async def held_out(
 ) -> tuple[Voted, ...]:
     """The held-out votes as the two see them, both loaded; see `judge`."""
     examples = snapshot.of("holdout")
+    talks = {
+        name: await spoken(engine, snapshot, name, sampling, seed, config.replies)
+        for name in dict.fromkeys((candidate, champion, BASE))
+    }
     ours, theirs = [
-        await side_of(
-            engine, examples, name,
-            await spoken(engine, snapshot, name, sampling, seed, config.replies), head,
-        )
+        await side_of(engine, examples, name, talks[name], head)
         for name, head in zip((candidate, champion), heads, strict=True)
     ]
-    return await voted_on(engine, snapshot, examples, ours, theirs, config.rater_clusters)
+    return await voted_on(
+        engine, snapshot, examples, ours, theirs, talks[BASE], config.rater_clusters
+    )
 
 
 async def _answers(

@@ -16,8 +16,9 @@ import numpy as np
 from bot.engine.base import Engine, Score, ScoreItem
 from bot.types import BASE, Sampling
 from learning.drawing import answered
-from learning.gate.checks import Anchored, Voted
+from learning.gate.checks import Anchored
 from learning.gate.likeness import likeness
+from learning.gate.voted import Voted
 from learning.replay import prompts_of
 from learning.taste.features import features_of, readable
 from learning.taste.head import Head
@@ -71,24 +72,28 @@ async def side_of(
 
 async def voted_on(
     engine: Engine, snapshot: Snapshot, examples: Sequence[Example], ours: Side, theirs: Side,
-    many_raters: int,
+    base_talk: np.ndarray, many_raters: int,
 ) -> tuple[Voted, ...]:
     """The votes on `examples`, none of which either side has learned from.
 
     Args:
         snapshot: all examples of the run, by which opinions are told apart.
         ours, theirs: how candidate and champion see these examples.
+        base_talk: what the base says to the same prompts, from `spoken`.
         many_raters: how many must have voted before a rater, not a conversation, is an opinion.
     """
     read = _rated(engine, examples)
     cluster = opinions(snapshot.examples, many_raters)
     look = await features_of(engine, [(one.prompt_ids, one.reply_ids) for one in read])
-    alike = await asyncio.to_thread(likeness, look, ours.talk, theirs.talk)
+    alike, away = [
+        await asyncio.to_thread(likeness, look, ours.talk, talk)
+        for talk in (theirs.talk, base_talk)
+    ]
     # Each against the base of its own batches: rounding differs from batch to batch.
     return tuple(
-        Voted(one.liked, cluster[one.exchange_id], base + mine, base + their, base, place, *likings)
-        for one, base, mine, their, place, *likings in zip(
-            read, ours.base, ours.moved, theirs.moved, alike, liking(look, ours.head),
+        Voted(one.liked, cluster[one.exchange_id], base + mine, base + their, base, *seen)
+        for one, base, mine, their, *seen in zip(
+            read, ours.base, ours.moved, theirs.moved, alike, away, liking(look, ours.head),
             liking(look, theirs.head), strict=True,
         )
     )

@@ -16,9 +16,10 @@ from bot.engine.local import LocalEngine
 from bot.errors import EngineClosed
 from bot.types import BASE, Sampling
 from learning.gate.canaries import CanaryReply, answer, read_canaries
-from learning.gate.checks import Voted, canary_checks, conclude, votes_checks
+from learning.gate.checks import canary_checks, conclude
 from learning.gate.judge import judge
 from learning.gate.scores import opinions
+from learning.gate.voted import Voted, votes_checks
 from learning.taste.features import features_of
 from learning.taste.head import Head
 from learning.types import Check, Snapshot, Verdict
@@ -82,7 +83,7 @@ def check(verdict: Verdict, name: str) -> Check:
 
 
 async def test_a_candidate_that_learned_what_people_like_is_promoted(engine: LocalEngine) -> None:
-    verdict = await verdict_on(engine, "good", gates=4)
+    verdict = await verdict_on(engine, "good", gates=2)
     assert verdict.outcome == "promote", [one for one in verdict.checks if not one.passed]
     assert verdict.sentence.startswith("Fit to serve: all ")
     assert check(verdict, "learned").value > 0
@@ -110,7 +111,7 @@ async def test_what_a_head_makes_of_the_votes_counts_and_is_reported(engine: Loc
     assert [one.metrics["head_auc"] for one in judged] == [1.0, 0.0]
     assert [one.metrics.get("champion_head_auc") for one in judged] == [None, 1.0]
     assert [check(one, "auc").value for one in judged] == [1.0, 0.0]
-    assert "further above them by its head" in check(judged[0], "learned").reason
+    assert "spreads higher by its head" in check(judged[0], "learned").reason
     assert check(judged[0], "learned").passed
     assert [check(one, "auc").passed for one in judged] == [True, False]
 
@@ -135,8 +136,8 @@ async def test_votes_at_random_promote_nothing(engine: LocalEngine) -> None:
 async def test_the_champion_itself_is_no_better_than_the_champion(engine: LocalEngine) -> None:
     verdict = await verdict_on(engine, "good", "good")
     assert verdict.outcome == "reject"
-    assert check(verdict, "learned").value == 0
-    assert [one.name for one in verdict.checks if not one.passed] == ["learned"]
+    assert check(verdict, "better").value == 0
+    assert [one.name for one in verdict.checks if not one.passed] == ["better"]
 
 
 async def test_a_candidate_that_forgot_how_to_end_is_rejected(engine: LocalEngine) -> None:
@@ -293,6 +294,14 @@ def votes(up: float, down: float, count: int, spread: float = 0.05) -> list[Vote
     ]
 
 
+def asked(
+    voted: Sequence[Voted], config: GateConfig | None = None, gates_before: int = 0,
+    over_base: bool = True,
+) -> tuple[Check, ...]:
+    """What is asked of votes, at a first gate unless told otherwise."""
+    return votes_checks(voted, config or GateConfig(), gates_before, over_base)
+
+
 def with_heads(voted: list[Voted], ours: float, theirs: float) -> list[Voted]:
     """Heads that set liked replies above the others, by so many spreads."""
     return [
@@ -304,44 +313,42 @@ def with_heads(voted: list[Voted], ours: float, theirs: float) -> list[Voted]:
 def test_a_better_head_alone_convinces_unless_the_talk_has_surely_become_worse() -> None:
     same = votes(0.0, 0.0, 24)
     for ours, theirs, better in ((1.0, 0.0, True), (1.5, 1.0, True), (1.0, 1.0, False)):
-        learned, *_ = votes_checks(with_heads(same, ours, theirs), GateConfig(), 0)
-        assert learned.passed is better
+        heads = with_heads(same, ours, theirs)
+        assert asked(heads, over_base=False)[1].passed is better
+        assert asked(heads)[0].passed
     worse = with_heads(votes(-0.2, 0.0, 24), 1.0, 0.0)
-    assert not votes_checks(worse, GateConfig(liked_nll_rise=1.0), 0)[0].passed
-    assert not votes_checks(same, GateConfig(), 0)[0].passed
+    assert not asked(worse, GateConfig(liked_nll_rise=1.0))[0].passed
+    assert not asked(same)[0].passed
 
 
 def test_three_looks_share_the_error_of_two() -> None:
     moved = votes(0.5, 0.0, 24, spread=0.3)
-    two, three = (
-        votes_checks(some, GateConfig(), 0)[0].value
-        for some in (moved, with_heads(moved, 0.0, 1.0))
-    )
+    two, three = (asked(some)[0].value for some in (moved, with_heads(moved, 0.0, 1.0)))
     assert 0 < three < two
 
 
 def test_a_candidate_merely_sharper_everywhere_has_learned_nothing() -> None:
-    learned, *rest = votes_checks(votes(0.5, 0.5, 24), GateConfig(), 0)
+    learned, *rest = asked(votes(0.5, 0.5, 24))
     assert not learned.passed
     assert rest[0].passed
 
 
 def test_liked_replies_must_not_be_given_up() -> None:
-    learned, liked, _ = votes_checks(votes(-0.1, -0.9, 24), GateConfig(), 0)
+    learned, liked, _ = asked(votes(-0.1, -0.9, 24))
     assert learned.passed
     assert not liked.passed
 
 
 def test_how_much_liked_replies_may_be_given_up_is_a_setting() -> None:
     given_up = votes(-0.1, -0.9, 24)
-    check = votes_checks(given_up, GateConfig(liked_nll_rise=0.2), 0)[1]
+    check = asked(given_up, GateConfig(liked_nll_rise=0.2))[1]
     assert (check.passed, check.limit) == (True, pytest.approx(2.2))
     assert "may rise by 0.200" in check.reason
-    assert not votes_checks(given_up, GateConfig(liked_nll_rise=0.05), 0)[1].passed
+    assert not asked(given_up, GateConfig(liked_nll_rise=0.05))[1].passed
 
 
 def test_the_more_gates_there_were_the_more_it_takes() -> None:
-    bounds = [votes_checks(votes(0.3, 0.1, 12), GateConfig(), k)[0].value for k in range(6)]
+    bounds = [asked(votes(0.3, 0.1, 12), gates_before=k)[0].value for k in range(6)]
     assert bounds == sorted(bounds, reverse=True)
     assert bounds[0] > bounds[5]
 
@@ -356,17 +363,52 @@ def test_raters_are_the_independent_opinions_from_twenty_on() -> None:
 
 def test_either_look_at_the_votes_may_convince_and_luck_in_neither() -> None:
     still = [replace(one, candidate=one.champion) for one in votes(0.0, 0.0, 24)]
-    alike = [replace(one, likeness=0.5 + 0.01 * n if one.liked else -0.01 * n)
+    alike = [replace(one, since_base=0.5 + 0.01 * n if one.liked else -0.01 * n)
              for n, one in enumerate(still)]
-    assert votes_checks(alike, GateConfig(), 0)[0].passed
-    assert votes_checks(votes(0.3, 0.0, 24), GateConfig(), 0)[0].passed
-    assert not votes_checks(still, GateConfig(), 0)[0].passed
-    turned = [replace(one, likeness=-one.likeness) for one in alike]
-    assert not votes_checks(turned, GateConfig(), 0)[0].passed
+    assert asked(alike)[0].passed
+    assert asked(votes(0.3, 0.0, 24))[0].passed
+    assert not asked(still)[0].passed
+    turned = [replace(one, since_base=-one.since_base) for one in alike]
+    assert not asked(turned)[0].passed
+
+
+def over_version(candidate: float, champion: float) -> list[Voted]:
+    """Both have learned; liked replies are so far above the others for one and the other."""
+    return [
+        replace(one, champion=-2 + champion * one.liked)
+        for one in votes(candidate, 0.0, 40, spread=0.3)
+    ]
+
+
+def test_the_base_is_to_be_surpassed_surely_and_a_version_probably() -> None:
+    for candidate, champion, passes in (
+        (0.5, 0.4, [True, True]), (0.5, 0.5, [True, False]), (0.5, 0.9, [True, False]),
+        (0.1, -0.1, [False, True]),
+    ):
+        learned, better, *_ = asked(over_version(candidate, champion), over_base=False)
+        assert [one.name for one in (learned, better)] == ["learned", "better"]
+        assert [one.passed for one in (learned, better)] == passes
+    doubtful = over_version(0.5, 0.4)
+    assert not asked(doubtful, GateConfig(better_alpha=0.01), over_base=False)[1].passed
+
+
+def test_the_base_is_no_version_to_be_better_than() -> None:
+    assert "better" not in [one.name for one in asked(over_version(0.5, 0.0))]
+
+
+def test_however_sure_of_one_thing_a_version_is_not_replaced_by_what_is_surely_worse() -> None:
+    nearer = [
+        replace(one, likeness=one.liked + n % 3 / 5)
+        for n, one in enumerate(over_version(0.5, 0.4))
+    ]
+    assert asked(nearer, over_base=False)[1].passed
+    for head in (1.0, 2.0):
+        with_worse_head = with_heads(nearer, 1.0, head)
+        assert asked(with_worse_head, over_base=False)[1].passed is (head == 1.0)
 
 
 def test_the_first_failed_check_is_the_sentence() -> None:
-    checks = votes_checks(votes(0.0, 0.0, 24), GateConfig(), 0)
+    checks = asked(votes(0.0, 0.0, 24))
     outcome, sentence = conclude(votes(0.0, 0.0, 24), checks, GateConfig())
     assert outcome == "reject"
     assert sentence == f"Rejected: {checks[0].reason}"

@@ -16,7 +16,7 @@ from bot.config import Config, GateConfig, SamplingConfig, TasteConfig
 from bot.engine.base import Job, Score, ScoreItem
 from bot.engine.local import LocalEngine
 from bot.types import BASE
-from learning.gate.checks import Voted
+from learning.gate.voted import Voted
 from learning.registry import sibling_in
 from learning.siblings import Peer, Siblings, peer
 from learning.taste.features import dimensions
