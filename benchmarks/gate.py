@@ -31,12 +31,12 @@ from bot.conversation import Conversation
 from bot.engine.base import Engine, ModelInfo
 from bot.engine.local import LocalEngine
 from bot.engine.model import load_model
+from bot.likerate import wilson
 from bot.logs import quiet_libraries
 from bot.store import Store
 from bot.types import BASE, Sampling
 from learning.gate.judge import held_out, judge
 from learning.gate.voted import Voted, votes_checks
-from learning.likerate import wilson
 from learning.loop import LearningLoop
 from learning.registry import Registry
 from learning.simulation.simulate import (

@@ -9,13 +9,15 @@ bot that imports the learning half; the others see it as `bot.learning_port.Lear
 from __future__ import annotations
 
 import asyncio
+import gc
 import getpass
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +29,11 @@ from bot.errors import AdapterError, ConfigError, RapportError, StoreError
 from bot.learning_port import EventKind, LearningEvent
 from bot.lock import data_lock, make_folder
 from bot.logs import logging_to, quiet_libraries
+from bot.metrics import Measured, Metrics
 from bot.people import People
 from bot.platforms.base import Notice, NoticeKind, Platform
 from bot.store import Store
+from bot.types import Vote
 
 if TYPE_CHECKING:
     from bot.platforms.console_render import Renderer
@@ -59,6 +63,7 @@ class App:
     commands: Commands
     people: People
     pending: PendingRuns
+    metrics: Metrics
     opening: tuple[LearningEvent, ...] = ()
     """What the learning half had to tell while it was opened, when nobody could listen."""
 
@@ -117,8 +122,17 @@ async def open_app(config: Config, data: Path, *, echo: bool = False) -> AsyncIt
         learning = await _open_learning(config, data, store, engine, opening.append)
         pending = PendingRuns()
         learning.listen(pending.hear)
+        metrics = Metrics(store, engine)
+        for event in opening:
+            metrics.hear(event)
+        learning.listen(metrics.hear)
+
+        async def voted(vote: Vote) -> None:
+            metrics.voted(vote)
+            await learning.on_vote(vote)
+
         conversation = Conversation(
-            engine, store, config, learning.current, on_vote=learning.on_vote,
+            Measured(engine, metrics), store, config, learning.current, on_vote=voted,
             on_reply=learning.on_reply,
         )
         people = People(store, config, conversation=conversation, learning=learning)
@@ -127,6 +141,10 @@ async def open_app(config: Config, data: Path, *, echo: bool = False) -> AsyncIt
         log.info("open: %s on %s, data in %s", engine.info.name, engine.info.device, data)
         for warning in engine.info.warnings:
             log.warning("%s", warning)
+        # What is open now stays. Looking through all of it again and again for garbage would hold
+        # the event loop up for as much as a second each time.
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         with plain_errors():
             async with asyncio.TaskGroup() as tasks:
                 background = [
@@ -136,7 +154,7 @@ async def open_app(config: Config, data: Path, *, echo: bool = False) -> AsyncIt
                 try:
                     yield App(
                         config, data, store, engine, learning, conversation, commands, people,
-                        pending, tuple(opening),
+                        pending, metrics, tuple(opening),
                     )
                 finally:
                     for task in background:
@@ -271,8 +289,11 @@ async def chat_in_terminal(
 MakePlatform = Callable[[App], Platform]
 
 
-def platforms_in(environment: Mapping[str, str]) -> list[MakePlatform]:
+def platforms_in(environment: Mapping[str, str], *, pages: bool = False) -> list[MakePlatform]:
     """What makes a platform, for each whose tokens are in the environment.
+
+    Args:
+        pages: whether there are web pages to talk on besides.
 
     Raises:
         ConfigError: there is none.
@@ -282,11 +303,11 @@ def platforms_in(environment: Mapping[str, str]) -> list[MakePlatform]:
         found.append(lambda app: _discord(app, token))
     if environment.get("SLACK_BOT_TOKEN", "").strip():
         found.append(lambda app: _slack(app, environment))
-    if not found:
+    if not (found or pages):
         raise ConfigError(
             "there is no platform to talk on: set DISCORD_BOT_TOKEN, or SLACK_BOT_TOKEN with "
-            "SLACK_APP_TOKEN, in the environment (README.md says where to get them), or talk in "
-            "the terminal with `rapport chat`"
+            "SLACK_APP_TOKEN, in the environment (README.md says where to get them), set "
+            "web.enabled in config.toml, or talk in the terminal with `rapport chat`"
         )
     return found
 
@@ -316,25 +337,32 @@ async def run_platforms(
     Raises:
         ConfigError: no token is set, or a platform does not accept what it was given.
     """
-    makers = platforms_in(environment)
-    async with open_app(config, data, echo=True) as app:
+    makers = platforms_in(environment, pages=config.web.enabled)
+    async with AsyncExitStack() as stack:
+        pages = None
+        if config.web.enabled:
+            from bot.app_web import web_platform, web_socket
+
+            pages = stack.enter_context(web_socket(config.web))
+        app = await stack.enter_async_context(open_app(config, data, echo=True))
         platforms = [make(app) for make in makers]
+        if pages is not None:
+            platforms.append(
+                await stack.enter_async_context(web_platform(app, pages, platforms))
+            )
+        stack.callback(app.listen(partial(_tell, platforms)))
+        with plain_errors():
+            async with asyncio.TaskGroup() as tasks:
+                for platform in platforms:
+                    tasks.create_task(platform.run(), name=platform.name)
+                started(app)
 
-        def tell(notice: Notice) -> None:
-            if notice.kind != "progress":
-                log.info("%s", notice.text)
-            for platform in platforms:
-                platform.notice(notice)
 
-        unlisten = app.listen(tell)
-        try:
-            with plain_errors():
-                async with asyncio.TaskGroup() as tasks:
-                    for platform in platforms:
-                        tasks.create_task(platform.run(), name=platform.name)
-                    started(app)
-        finally:
-            unlisten()
+def _tell(platforms: Sequence[Platform], notice: Notice) -> None:
+    if notice.kind != "progress":
+        log.info("%s", notice.text)
+    for platform in platforms:
+        platform.notice(notice)
 
 
 def _renderer(as_json: bool) -> Renderer:

@@ -25,11 +25,6 @@ from bot.cli_options import (
     run,
 )
 
-WELCOME = (
-    "Say something. /up or /down rates the last reply, /learn retrain learns from the votes,",
-    "/learn status shows how that goes, /why what a reply was made of; /help lists the rest.",
-)
-
 
 @click.group(
     cls=RapportGroup,
@@ -46,18 +41,38 @@ def rapport() -> None:
     """
 
 
-@rapport.command(epilog=examples("rapport demo", "rapport demo --data /tmp/try"))
+@rapport.command(
+    epilog=examples("rapport demo", "rapport demo --port 0 --no-browser --data /tmp/try")
+)
 @config_option
 @data_option
-def demo(config_file: Path | None, data: Path) -> None:
-    """Try it: chat, rate replies, watch it learn.
+@click.option("--host", metavar="ADDRESS", help="Where to serve the pages (web.host).")
+@click.option("--port", metavar="N", type=click.IntRange(0, 65535),
+              help="The port; 0 takes one that is free (web.port).")
+@click.option("--no-browser", is_flag=True, help="Only say where the pages are.")
+def demo(
+    config_file: Path | None, data: Path, host: str | None, port: int | None, no_browser: bool
+) -> None:
+    """Try it in a browser: chat, rate replies, watch it learn.
 
     Talks with the built-in model: no token, no download, no GPU. What you say and rate
-    stays in the data folder.
+    stays in the data folder. Ctrl-C stops it.
     """
-    for line in WELCOME:
-        click.echo(line, err=True)
-    _chat(config_file, data, "main", None, as_json=False)
+    config = read_config(config_file)
+    given = {"host": host, "port": port}
+    web = config.web.model_copy(update={k: v for k, v in given.items() if v is not None})
+    click.echo("Opening the model …", err=True)
+    from bot.app_web import demonstrate, open_browser
+
+    def opened(address: str) -> None:
+        click.echo(f"Rapport is at {address} (Ctrl-C stops it)")
+        if not no_browser:
+            open_browser(address)
+
+    run(
+        demonstrate(config.model_copy(update={"web": web}), data, opened),
+        terminated=0, interrupted=0,
+    )
 
 
 @rapport.command(

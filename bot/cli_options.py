@@ -78,11 +78,14 @@ def read_config(file: Path | None) -> Config:
     return load_config(file)
 
 
-def run(main: Coroutine[Any, Any, T], *, terminated: int = TERMINATED) -> T:
+def run(
+    main: Coroutine[Any, Any, T], *, terminated: int = TERMINATED, interrupted: int = INTERRUPTED
+) -> T:
     """Run a coroutine to its end; Ctrl-C and SIGTERM cancel it, so that all is closed in order.
 
     Args:
         terminated: exit status after SIGTERM.
+        interrupted: exit status after Ctrl-C.
     """
     import asyncio
     import signal
@@ -105,7 +108,7 @@ def run(main: Coroutine[Any, Any, T], *, terminated: int = TERMINATED) -> T:
     try:
         return asyncio.run(guarded())
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupted)
     except asyncio.CancelledError:
         if stopped:
             sys.exit(terminated)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from bot.types import AdapterRef, ChannelKey, FinishReason, Vote
+from bot.types import AdapterRef, ChannelKey, FinishReason, Vote, VoteValue
 
 EventKind = Literal[
     "queued", "stage", "progress", "verdict", "swapped", "finished", "failed", "cancelled",
@@ -34,6 +34,8 @@ class LearningEvent:
     adapter: str = ""
     progress: float = 0.0
     """Of the stage, from 0 to 1."""
+    outcome: str = ""
+    """What a verdict comes to: ``promote``, ``reject`` or ``shadow``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,41 @@ class ReviewItem:
     time: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class RaterTrust:
+    """Somebody who votes, and what that counts."""
+
+    rater: str
+    """The platform's id of the person."""
+    votes: int
+    """Those that hold."""
+    likes: int
+    trust: float | None
+    """By how often others agree, above 0 and at most 1; None where nobody is weighed by that."""
+    weight: float
+    """What one vote counts in the end, at most 1."""
+    reasons: tuple[str, ...]
+    """One for each rule that took weight away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a document as a table; columns without headings have none."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Two versions compared: settings, data, verdicts, figures and replies."""
+
+    notes: tuple[str, ...]
+    """What to know before comparing."""
+    sections: tuple[Section, ...]
+
+
 class Learning(Protocol):
     """The learning half, as commands, conversations and pages use it."""
 
@@ -168,6 +205,27 @@ class Learning(Protocol):
         Raises:
             AdapterError: damaged, or made for another base.
             LearningError: it does not wait, or the champion has changed since the verdict.
+        """
+
+    async def promote(self, name: str) -> str:
+        """Let a judged version serve on an operator's word, whatever the gate said.
+
+        Raises:
+            AdapterError: unknown, damaged, never judged, or made for another base.
+            LearningError: it serves already, or another one has begun to meanwhile.
+        """
+
+    async def difference(self, one: str, other: str) -> SideBySide:
+        """Two versions side by side.
+
+        Raises:
+            AdapterError: there is no such version.
+        """
+
+    async def raters(self) -> list[RaterTrust]:
+        """Everybody whose votes hold, those with the most first.
+
+        Reads every rated reply, as `review` does.
         """
 
     async def veto(self, name: str) -> str:
@@ -224,3 +282,37 @@ class Learning(Protocol):
 
     def listen(self, callback: Callable[[LearningEvent], None]) -> Callable[[], None]:
         """Call `callback` with each event, on the event loop; returns what ends that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What simulated people did: a question, what came back, and what they thought of it."""
+
+    channel: ChannelKey
+    person: str
+    question: str
+    reply: str
+    adapter: str
+    exchange: int
+    value: VoteValue
+
+
+class Crowd(Protocol):
+    """Simulated people who talk with the bot and rate what it says, for newcomers to watch."""
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Votes so far, and votes in all; zeros while nobody is at it."""
+
+    def tastes(self) -> dict[str, str]:
+        """What people may like: names, and what each means in a few words."""
+
+    async def start(self, taste: str, votes: int) -> None:
+        """Have people of a taste vote so often, beside everything else.
+
+        Raises:
+            LearningError: others are at it, or there is no such taste.
+        """
+
+    def watch(self, callback: Callable[[Seen], None]) -> Callable[[], None]:
+        """Call `callback` with each question, reply and vote; returns what ends that."""

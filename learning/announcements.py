@@ -36,13 +36,14 @@ class Announcements:
         return end
 
     async def tell(
-        self, kind: EventKind, text: str, *, run: int | None = None, adapter: str = ""
+        self, kind: EventKind, text: str, *, run: int | None = None, adapter: str = "",
+        outcome: str = "",
     ) -> None:
         """Keep an event in the store and the log, then pass it on."""
         time = self._clock()
         log.info("%s", text)
         await self._store.add_event(kind, {"text": text, "run": run, "adapter": adapter}, time)
-        self._pass_on(LearningEvent(kind, text, time, run, adapter))
+        self._pass_on(LearningEvent(kind, text, time, run, adapter, outcome=outcome))
 
     def show(self, text: str, *, run: int, adapter: str, progress: float) -> None:
         """Pass progress on; nothing is kept."""

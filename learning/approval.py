@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.errors import LearningError
+from bot.errors import AdapterError, LearningError
 from bot.store import Store
 from learning.announcements import Announcements
 from learning.serving import Serving, called
@@ -85,6 +85,32 @@ class Approval:
             )
             await self._announcements.tell("swapped", f"{name} serves now", adapter=name)
         return f"Approved: {name} serves now."
+
+    async def promote(self, name: str) -> str:
+        """Let a judged version serve, whatever the gate said.
+
+        Raises:
+            AdapterError: unknown, damaged, never judged, or made for another base.
+            LearningError: it serves already, or another one has begun to meanwhile.
+        """
+        async with self._lock:
+            if not await self._status(name):
+                raise AdapterError(f"there is no version {name}; /learn adapters lists them")
+            if await self._store.verdict(name) is None:
+                raise AdapterError(f"{name} is not judged yet; nothing serves without a verdict")
+            over = self._serving.champion
+            if over == name:
+                raise LearningError(f"{name} serves already")
+            if not await self._serving.promote(name, "promoted by an operator", over=over):
+                raise LearningError(
+                    f"{called(self._serving.champion)} serves since a moment ago, and no longer "
+                    f"{called(over)}; say it again if {name} is to serve all the same"
+                )
+            await self._announcements.tell(
+                "approved", f"an operator promoted {name}", adapter=name
+            )
+            await self._announcements.tell("swapped", f"{name} serves now", adapter=name)
+        return f"{name} serves now."
 
     async def veto(self, name: str) -> str:
         """Turn a version away that waits.

@@ -19,13 +19,22 @@ from pathlib import Path
 from bot.config import Config
 from bot.engine.base import Engine
 from bot.errors import LearningError
-from bot.learning_port import Asked, LearningEvent, LearningStatus, Report, ReviewItem
+from bot.learning_port import (
+    Asked,
+    LearningEvent,
+    LearningStatus,
+    RaterTrust,
+    Report,
+    ReviewItem,
+    SideBySide,
+)
 from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey, FinishReason, Vote
 from learning.announcements import Announcements
 from learning.approval import Approval
 from learning.gate.judge import judge as gate_judge
 from learning.registry import Registry
+from learning.reports.compared import side_by_side
 from learning.reports.summary import report_of
 from learning.runs import Runs
 from learning.schedule import Schedule
@@ -36,6 +45,7 @@ from learning.tracking.tracker import trackers_of
 from learning.training.driven import Trainer
 from learning.training.trainer import training_job
 from learning.votes.export import exported
+from learning.votes.raters import raters_of
 from learning.votes.review import ReviewQueue
 from learning.watch.watcher import Watcher
 
@@ -62,6 +72,7 @@ class LearningLoop:
         judge: Judge = gate_judge,
     ) -> None:
         self._store = store
+        self._registry = registry
         self._config = config.learning
         self._announcements = Announcements(store, clock)
         watch = self._config.watch
@@ -82,6 +93,7 @@ class LearningLoop:
         self._runs = Runs(
             store, steps, self._serving, self._approval, self._announcements, self._config, clock
         )
+        self._look = steps.look
         self._queue = ReviewQueue(store, steps.look, clock)
         self._schedule = Schedule(config.learning.schedule, self._automatic, clock)
 
@@ -177,13 +189,12 @@ class LearningLoop:
 
     async def status(self) -> LearningStatus:
         """How things stand."""
-        verdicts = await self._store.verdicts()
         return LearningStatus(
             serving=self._serving.champion,
             votes_since=await self._votes_since(),
             running=None if self._runs.on is None else self._runs.on.now,
             queued=self._runs.queued,
-            verdict=str(verdicts[-1]["sentence"]) if verdicts else "",
+            verdict=await self._store.last_sentence(),
             next_time=None if self._runs.paused else self._schedule.next_time(),
             paused=self._runs.paused,
             tries={str(channel): name for channel, name in self._serving.tries.items()},
@@ -201,6 +212,18 @@ class LearningLoop:
     async def approve(self, name: str) -> str:
         """Let a version that waits for approval serve."""
         return await self._approval.approve(name)
+
+    async def promote(self, name: str) -> str:
+        """Let a judged version serve on an operator's word, whatever the gate said."""
+        return await self._approval.promote(name)
+
+    async def difference(self, one: str, other: str) -> SideBySide:
+        """Two versions side by side."""
+        return await side_by_side(self._store, self._registry, one, other)
+
+    async def raters(self) -> list[RaterTrust]:
+        """Everybody whose votes hold, those with the most first."""
+        return raters_of((await self._look()).votes)
 
     async def veto(self, name: str) -> str:
         """Turn a version away that waits for approval; it never serves."""

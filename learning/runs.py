@@ -199,7 +199,8 @@ class Runs:
             # Before anybody hears of it: whoever does may approve at once.
             status = await self._approval.settle(track.name, judged.outcome)
             await self._announcements.tell(
-                "verdict", f"{track.name}: {judged.sentence}", run=track.run, adapter=track.name
+                "verdict", f"{track.name}: {judged.sentence}", run=track.run, adapter=track.name,
+                outcome=judged.outcome,
             )
             if status == "waiting":
                 return replace(judged, sentence=await self._approval.ask(track.name, track.run))

@@ -23,21 +23,23 @@ from bot.config.file import known_keys
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("bot.types", "bot.errors", "bot.marks", "bot.ended"),
+    ("bot.types", "bot.errors", "bot.marks", "bot.ended", "bot.likerate"),
     ("bot.config",),
     ("bot.engine", "bot.store", "bot.limits", "bot.lock", "bot.logs", "bot.progress", "bot.memory"),
     ("bot.history", "bot.admission", "bot.moderation", "bot.ratings",
      "bot.learning_port", "bot.turns"),
-    ("bot.changes", "bot.prompts"),
+    ("bot.changes", "bot.prompts", "bot.metrics"),
     ("bot.conversation", "bot.answers"),
     ("bot.people", "bot.lessons"),
     ("bot.commands",),
     ("bot.platforms",),
+    ("bot.dashboard",),
+    ("bot.web",),
     ("bot.app", "bot.doctor"),
     ("bot.cli",),
     ("learning.scripts",),
     ("learning.types", "learning.durable", "learning.metrics", "learning.overlap",
-     "learning.likerate", "learning.palette", "learning.drawing", "learning.announcements",
+     "learning.palette", "learning.drawing", "learning.announcements",
      "learning.awaited", "learning.schedule"),
     ("learning.replay",),
     ("learning.registry", "learning.votes", "learning.training", "learning.taste",
@@ -66,8 +68,8 @@ OPENING = (*WIRING, "bot.doctor")
 """The rooms that open a real engine, or try to; the others are given one."""
 
 LEARNING_MAY = (
-    "bot.types", "bot.errors", "bot.marks", "bot.ended", "bot.config", "bot.learning_port",
-    "bot.moderation", "bot.store", "bot.engine.base",
+    "bot.types", "bot.errors", "bot.marks", "bot.ended", "bot.likerate", "bot.config",
+    "bot.learning_port", "bot.moderation", "bot.store", "bot.engine.base",
 )
 """What of `bot` the learning half may know."""
 
@@ -104,9 +106,10 @@ class Module:
 
     @property
     def room(self) -> str:
-        """The room it lies in; every ``bot.cli_*`` is the command line."""
+        """The room it lies in; every ``bot.cli_*`` is the command line, ``bot.app_*`` the app."""
         room = ".".join(self.name.split(".")[:2])
-        return "bot.cli" if room.startswith("bot.cli") else room
+        parts = ("bot.cli", "bot.app_")
+        return next((part.rstrip("_") for part in parts if room.startswith(part)), room)
 
     @property
     def tree(self) -> ast.Module:

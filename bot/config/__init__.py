@@ -32,6 +32,7 @@ from bot.config.talking import (
 from bot.config.taste import TasteConfig
 from bot.config.tracking import TrackingConfig
 from bot.config.watch import WatchConfig
+from bot.config.web import WebConfig
 from bot.config.weighing import ImplicitConfig, WeighingConfig
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "UsersConfig",
     "VotesConfig",
     "WatchConfig",
+    "WebConfig",
     "WeighingConfig",
 ]
 
@@ -79,4 +81,5 @@ class Config(Section):
     discord: DiscordConfig = DiscordConfig()
     slack: SlackConfig = SlackConfig()
     learning: LearningConfig = LearningConfig()
+    web: WebConfig = WebConfig()
     log: LogConfig = LogConfig()

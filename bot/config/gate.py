@@ -16,10 +16,10 @@ from bot.config.sections import Count, Positive, Section, Share
 class GateConfig(Section):
     """What a candidate must show before it serves."""
 
-    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.07
     """Chance of promoting a candidate that is no better than the base, over all rounds
     together."""
-    better_alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.2
+    better_alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.4
     """Chance that a version which serves is replaced by one that is no better. Both have shown
     that they are better than the base; a small chance keeps good candidates waiting."""
     min_items: Positive = 10

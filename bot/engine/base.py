@@ -108,6 +108,8 @@ class EngineStats:
     slice_seconds: float
     cache_bytes: int
     cache_limit: int
+    open: bool
+    """Whether replies are taken: not once the engine is closed or its thread has fallen."""
 
 
 class Template(Protocol):

@@ -169,6 +169,7 @@ class Worker:
                 slice_seconds=self._background.seconds,
                 cache_bytes=self._prefixes.size,
                 cache_limit=self._prefixes.limit,
+                open=not self.closed,
             )
 
     def close(self) -> None:

@@ -51,3 +51,6 @@ class Platform(Protocol):
 
     def notice(self, notice: Notice) -> None:
         """Show a notice to the operators, now or when there is room; never blocks."""
+
+    def waits_for(self) -> str:
+        """What it still waits for before it can talk, in a few words; empty once connected."""

@@ -67,6 +67,10 @@ class Console:
         if self._session is not None:
             self._session.app.invalidate()
 
+    def waits_for(self) -> str:
+        """Nothing: whoever started it sits there."""
+        return ""
+
     async def run(self) -> None:
         """Talk until the lines end or the person leaves."""
         if sys.stdin is not None and sys.stdin.isatty() and isinstance(self._renderer, Colour):

@@ -7,22 +7,25 @@ and gets them back; it never sees a table, a connection or a transaction.
 from bot.store.consent import Consent
 from bot.store.store import Store
 from bot.store.values import (
+    Cast,
     Decision,
     Ending,
     Event,
     FollowUp,
     Judgement,
     Moment,
+    Outcome,
     Posted,
     Review,
     Run,
     Said,
     StoredTurn,
+    Timed,
     Traces,
     WaitingMessage,
 )
 
 __all__ = [
-    "Consent", "Decision", "Ending", "Event", "FollowUp", "Judgement", "Moment", "Posted", "Review",
-    "Run", "Said", "Store", "StoredTurn", "Traces", "WaitingMessage",
+    "Cast", "Consent", "Decision", "Ending", "Event", "FollowUp", "Judgement", "Moment", "Outcome",
+    "Posted", "Review", "Run", "Said", "Store", "StoredTurn", "Timed", "Traces", "WaitingMessage",
 ]

@@ -245,13 +245,18 @@ def _exchange(row: Row[Any], authors: tuple[str, ...], posted: tuple[str, ...]) 
         adapter=row.adapter,
         base=row.base,
         sampling=_settings(Sampling, row.sampling),
-        timings=_settings(Timings, row.timings),
+        timings=timings_of(row.timings),
         time=row.time,
         private=row.private,
         id=row.id,
         platform_ids=posted,
         examples=tuple(row.examples),
     )
+
+
+def timings_of(data: dict[str, Any]) -> Timings:
+    """The timings that a row holds."""
+    return _settings(Timings, data)
 
 
 def _settings(kind: type[S], data: dict[str, Any]) -> S:

@@ -20,6 +20,7 @@ from bot.store.database import (
     migrate,
     prepare_folder,
     reading_engine,
+    rewrite_a_page,
     writing_engine,
 )
 from bot.store.examples import Examples
@@ -30,6 +31,7 @@ from bot.store.judgements import Judgements
 from bot.store.people import People
 from bot.store.rated import Rated
 from bot.store.reader import Reader
+from bot.store.recent import Recent
 from bot.store.reviews import Reviews
 from bot.store.runs import Runs
 from bot.store.votes import Votes
@@ -39,8 +41,8 @@ FILE = "rapport.db"
 
 
 class Store(
-    Conversations, Exchanges, Examples, FollowUps, Votes, Rated, Reviews, Judgements, People,
-    Runs, Adapters, Journal,
+    Conversations, Exchanges, Examples, FollowUps, Votes, Rated, Recent, Reviews, Judgements,
+    People, Runs, Adapters, Journal,
 ):
     """Everything that Rapport remembers."""
 
@@ -81,6 +83,14 @@ class Store(
     ) -> None:
         """Close it."""
         await self.close()
+
+    async def check_writable(self) -> None:
+        """Write to the disk for real, without changing anything.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        await self._write(rewrite_a_page)
 
     async def backup(self, file: Path) -> None:
         """Copy the whole store, as of one moment, to a new single file, while it is in use.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from bot.types import ChannelKey, FinishReason, Message
+from bot.types import ChannelKey, FinishReason, Message, Timings, VoteValue
 
 Decision = Literal["granted", "refused", ""]
 """What a person said to their words being learned from; empty while they have not."""
@@ -118,6 +118,40 @@ class Said:
     time: datetime
     rated: datetime | None
     """When the first of the votes that hold for it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A vote as it came, with where it came from and on which version."""
+
+    exchange_id: int
+    rater: str
+    value: VoteValue
+    source: str
+    time: datetime
+    adapter: str
+    platform: str
+    guild: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Where the time of one reply went."""
+
+    exchange_id: int
+    adapter: str
+    time: datetime
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The short of a verdict."""
+
+    outcome: str
+    champion: str
+    """What the version was compared with."""
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bot.likerate import wilson
 from bot.store import Judgement
-from learning.likerate import wilson
 from learning.serving import called
 
 QUESTIONS: Mapping[str, str] = {

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bot.learning_port import Section
 from bot.types import Vote
 from learning.judging.tally import COLUMNS, Comparison, comparison
 from learning.reports.figures import FIGURES, UNKNOWN, number
@@ -65,15 +66,6 @@ class Difference:
     """What people said who compared the two, blind."""
     notes: tuple[str, ...]
     """What to know before comparing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the difference as a table; columns without headings have none."""
-
-    title: str
-    columns: Row
-    rows: tuple[Row, ...]
 
 
 def difference(one: Record, other: Record, votes: Iterable[Vote]) -> Difference:

@@ -36,6 +36,10 @@ class Answer(Protocol):
         """What was said."""
 
     @property
+    def adapter(self) -> str:
+        """Which version spoke."""
+
+    @property
     def exchange_id(self) -> int | None:
         """What votes refer to; None when there is nothing to vote on."""
 

@@ -19,11 +19,11 @@ from bot.config import Config
 from bot.engine.base import Engine
 from bot.errors import DataError
 from bot.learning_port import Learning
+from bot.likerate import LikeRate
 from bot.store import Store
 from bot.types import BASE, VoteValue
 from learning.awaited import Outcome, train_once
 from learning.durable import write_file
-from learning.likerate import LikeRate
 from learning.simulation.asking import SOURCE, Asked, Talk, ask_all, places
 from learning.simulation.crowd import derived_seed
 from learning.simulation.heldout import Drawn, HeldOut

@@ -27,8 +27,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bot.likerate import like_rate
 from bot.types import Vote
-from learning.likerate import like_rate
 
 Floats = npt.NDArray[np.float64]
 Tally = tuple[int, int, int, int]

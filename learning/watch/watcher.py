@@ -20,10 +20,10 @@ from datetime import datetime, timedelta
 from bot.config import WatchConfig
 from bot.errors import EngineClosed, LearningError, RapportError
 from bot.learning_port import EventKind
+from bot.likerate import like_rate
 from bot.store import Said, Store
 from bot.types import BASE, FinishReason, Vote
 from learning.announcements import Announcements
-from learning.likerate import like_rate
 from learning.serving import Serving, called
 from learning.watch.comparison import rated_otherwise, worse
 from learning.watch.health import BEFORE, Health, is_sick

@@ -39,7 +39,8 @@ async def test_a_run_goes_from_votes_to_a_version_that_answers(opened: Opener) -
     async with opened() as here:
         await here.rate(16)
         assert (await here.loop.retrain()).text == "Run 1 starts now."
-        assert (await here.until("verdict")).text == "v0001: promote, as written"
+        verdict = await here.until("verdict")
+        assert (verdict.text, verdict.outcome) == ("v0001: promote, as written", "promote")
         assert (await here.until("swapped")).adapter == "v0001"
         await here.until("finished")
         assert here.loop.current(HERE) == await here.store.champion() == "v0001"

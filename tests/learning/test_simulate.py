@@ -19,9 +19,9 @@ from bot.conversation import Conversation
 from bot.engine.base import Delta, ModelInfo, Request, Score, ScoreItem
 from bot.errors import DataError, LearningError, NothingToLearn
 from bot.learning_port import Asked, LearningEvent, LearningStatus
+from bot.likerate import LikeRate, like_rate, wilson
 from bot.store import Store
 from bot.types import BASE, ChannelKey, Timings, Turn
-from learning.likerate import LikeRate, like_rate, wilson
 from learning.simulation.asking import places
 from learning.simulation.crowd import SHIPPED, Crowd, Rater, Trolls, load_rater, parse_trolls
 from learning.simulation.heldout import HeldOut, prompt_ids

@@ -50,6 +50,7 @@ class DiscordPlatform:
         self._store = store
         self._people = people
         self._slash: Slash | None = None
+        self._client: RapportClient | None = None
 
     async def run(self) -> None:
         """Talk until the task is cancelled.
@@ -78,8 +79,17 @@ class DiscordPlatform:
         if self._slash is not None:
             self._slash.reports.hear(notice)
 
+    def waits_for(self) -> str:
+        """A connection, while there is none or it is made anew."""
+        client = self._client
+        if client is None or client.is_closed() or not client.is_ready():
+            return "a connection to Discord"
+        # Once ready discord.py calls itself that until the end, however often it is cut off.
+        cut_off = any(shard.is_closed() for shard in client.shards.values())
+        return "a new connection to Discord" if cut_off else ""
+
     async def _session(self) -> None:
-        client = RapportClient(self._config, self._conversation, self._people)
+        self._client = client = RapportClient(self._config, self._conversation, self._people)
         self._slash = slash = Slash(client, self._commands, lambda: self._operators(client))
         client.verdicts, client.reviews, client.reports = (
             slash.verdicts, slash.reviews, slash.reports

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -91,6 +92,7 @@ class SlackPlatform:
         self._commands = commands
         self._people = people
         self._listeners: Listeners | None = None
+        self._connected: Callable[[], bool] = _not_yet
 
     async def run(self) -> None:
         """Talk until the task is cancelled.
@@ -114,6 +116,10 @@ class SlackPlatform:
         """Shown where a run was asked for; nothing is posted unasked."""
         if self._listeners is not None:
             self._listeners.hear(notice)
+
+    def waits_for(self) -> str:
+        """A connection, while there is none; in the mode "http" that is where requests arrive."""
+        return "" if self._connected() else "a connection to Slack"
 
     async def _session(self) -> None:
         async with AsyncExitStack() as stack:
@@ -179,6 +185,7 @@ class SlackPlatform:
         socket = Socket(app, self._secrets.app, address)
         stack.push_async_callback(socket.close)
         await socket.connect()  # type: ignore[no-untyped-call]
+        self._connected = socket.is_open
         log.info("Slack: connected")
 
     async def _serve(self, app: AsyncApp, stack: AsyncExitStack) -> None:
@@ -188,6 +195,7 @@ class SlackPlatform:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        self._connected = lambda: bool(runner.addresses)
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
@@ -196,6 +204,10 @@ class SlackPlatform:
                 "slack.http_host or slack.http_port"
             ) from error
         log.info("Slack: listening on http://%s:%d%s", *runner.addresses[0][:2], PATH)
+
+
+def _not_yet() -> bool:
+    return False
 
 
 async def _identity(client: AsyncWebClient, needed: frozenset[str]) -> Identity:

@@ -23,6 +23,8 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 LOOK_AGAIN = 10.0
 """Seconds between two looks at the WebSocket, and between two attempts to open it."""
+SILENCE = 4
+"""Looks that find nothing said, after which Slack's client takes a connection for lost."""
 GRACE = 3.0
 """Seconds that what is under way has at the end; as long as Slack waits to hear of it."""
 
@@ -50,6 +52,12 @@ class Socket(SocketModeClient):
             await super().run_message_listeners(message, raw_message)
         finally:
             del self._taking[task]
+
+    def is_open(self) -> bool:
+        """Whether Slack can be heard; what `is_connected` says, without waiting."""
+        session, heard = self.current_session, self.last_ping_pong_time
+        lost = self.closed or self.stale or session is None or session.closed
+        return not lost and (heard is None or time() - heard < SILENCE * self.ping_interval)
 
     async def close(self) -> None:
         """Let what was told come to its end, and disconnect."""

@@ -1,0 +1,1 @@
+"""The operators' dashboard: figures of votes, runs and versions, and the pages that show them."""

@@ -1,0 +1,1 @@
+"""The playground and what serves pages: chat, votes and learning in a browser."""

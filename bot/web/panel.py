@@ -1,0 +1,251 @@
+"""Learning beside the chat: votes go in, a version comes out, and one sees it happen.
+
+What a run does, the verdict and who serves come through `bot.learning_port.Learning`; here it is
+only asked for and drawn. The panel looks once a second while its page is open, and hears notices
+as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+
+from bot.errors import RapportError
+from bot.learning_port import Crowd, Learning, Report
+from bot.platforms.base import Notice
+from bot.web.standing import SECONDS, Standing, Standings
+
+NOTICES = 6
+"""Notices that stay in sight."""
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8a8f98"
+VOTES = (60, 120, 200)
+STAGES = {
+    "preparing": "Preparing: the base model answers what people rated",
+    "training": "Training on what people liked",
+    "judging": "Judging: the new version against the one that serves",
+    "publishing": "Publishing",
+}
+
+
+class Panel:
+    """The panel of one page, in the slot that is open when `build` is called."""
+
+    def __init__(
+        self, learning: Learning, standings: Standings, crowd: Crowd,
+        hear: Callable[[Callable[[Notice], None]], Callable[[], None]],
+    ) -> None:
+        """`hear` has a function told of notices, and returns what ends that."""
+        self._learning = learning
+        self._standings = standings
+        self._crowd = crowd
+        self._hear = hear
+        self._verdict = ""
+        self._points = 0
+
+    async def build(self) -> ui.element:
+        """Draw it and keep it true until the browser leaves."""
+        with ui.element("aside").classes("panel-side").props('aria-label="Learning"') as side:
+            self._draw_state()
+            self._draw_run()
+            self._draw_verdict()
+            self._draw_crowd()
+            ui.label("What happened").classes("heading")
+            self._log = ui.element("div").classes("notices").props('role="status"')
+        ui.context.client.on_delete(self._hear(self._notice))
+        await self._look()
+        ui.timer(SECONDS, self._look)
+        return side
+
+    def _draw_state(self) -> None:
+        ui.label("Learning").classes("heading")
+        with ui.element("div").classes("state"):
+            self._serving = ui.label().classes("title")
+            self._liked = ui.label().classes("muted")
+            self._votes = ui.label().classes("muted")
+        with ui.element("div").classes("buttons"):
+            self._retrain = ui.button("Retrain", icon="school", on_click=self._ask_run).props(
+                "no-caps unelevated")
+            self._cancel = ui.button("Give up", on_click=lambda: self._do(self._learning.cancel())
+                                     ).props("no-caps flat")
+            self._back = ui.button("Roll back", icon="undo", on_click=self._ask_back).props(
+                "no-caps flat")
+
+    def _draw_run(self) -> None:
+        with ui.element("div") as self._progress:
+            self._stage = ui.label().classes("muted")
+            self._bar = ui.linear_progress(0.0, show_value=False, size="8px").props(
+                'rounded aria-label="Progress of the run"')
+        self._chart = ui.echart(_curves()).classes("curve").props('aria-label="Loss of the run"')
+        self._chart.set_visibility(False)
+
+    def _draw_verdict(self) -> None:
+        with ui.element("div") as self._judged:
+            ui.label("The last verdict").classes("heading")
+            self._outcome = ui.label().classes("text author")
+            self._reasons = ui.label().classes("text muted")
+            self._details = ui.button(
+                "Checks, and replies before and after", icon="table_rows",
+                on_click=self._show_report,
+            ).props("flat dense no-caps")
+        self._judged.set_visibility(False)
+
+    def _draw_crowd(self) -> None:
+        ui.label("No time to vote?").classes("heading")
+        ui.label("Let simulated people talk with the bot and rate it by a taste.").classes("muted")
+        tastes = self._crowd.tastes()
+        with ui.element("div").classes("buttons"):
+            self._taste = ui.select(tastes, value=next(iter(tastes))).props(
+                'outlined dense options-dense aria-label="Their taste"').classes("grow")
+            self._number = ui.select({n: f"{n} votes" for n in VOTES}, value=VOTES[0]).props(
+                'outlined dense options-dense aria-label="How many votes"')
+        self._play = ui.button("Let them vote", icon="groups", on_click=self._let_vote).props(
+            "no-caps outline").classes("wide")
+        self._played = ui.linear_progress(0.0, show_value=False, size="8px").props(
+            'rounded aria-label="Votes so far"')
+        self._played.set_visibility(False)
+
+    async def _look(self, *, anew: bool = False) -> None:
+        """See how things stand, and draw what changed."""
+        standing = await self._standings.now(anew=anew)
+        status, likes, rated = standing.status, standing.likes, standing.rated
+        self._serving.set_text(
+            "The base model answers" if status.serving == "base" else f"{status.serving} answers"
+        )
+        self._liked.set_text(
+            f"{likes} of {rated} rated replies liked ({likes / rated:.0%})" if rated
+            else "None of its replies has been rated yet"
+        )
+        self._votes.set_text(
+            f"{status.votes_since} {'vote' if status.votes_since == 1 else 'votes'} "
+            "since the last run"
+        )
+        self._back.set_visibility(status.serving != "base" and status.running is None)
+        self._show_run(standing)
+        if status.verdict != self._verdict:
+            self._verdict = status.verdict
+            outcome, _, reasons = status.verdict.partition(". ")
+            self._outcome.set_text(outcome + ("." if reasons else ""))
+            self._reasons.set_text(reasons)
+            self._judged.set_visibility(bool(status.verdict))
+        done, total = self._crowd.progress
+        self._played.set_visibility(total > 0)
+        self._play.set_enabled(total == 0)
+        self._played.set_value(done / total if total else 0.0)
+
+    def _show_run(self, standing: Standing) -> None:
+        running, points = standing.status.running, standing.curve
+        self._retrain.set_enabled(running is None)
+        self._cancel.set_visibility(running is not None)
+        self._progress.set_visibility(running is not None)
+        if running is None:
+            return
+        left = "" if running.eta_seconds is None else f", about {running.eta_seconds:.0f} s left"
+        self._stage.set_text(f"{STAGES.get(running.stage, running.stage)}{left}")
+        self._bar.set_value(round(running.progress, 3))
+        if len(points) == self._points:
+            return
+        self._points = len(points)
+        for place, name in enumerate(("loss", "held_out")):
+            self._chart.options["series"][place]["data"] = [
+                [step, round(value, 4)] for step, kind, value in points if kind == name
+            ]
+        self._chart.set_visibility(bool(points))
+        self._chart.update()
+
+    async def _ask_run(self) -> None:
+        try:
+            asked = await self._learning.retrain()
+        except RapportError as error:
+            ui.notify(_sentence(error), type="warning", multi_line=True)
+            return
+        ui.notify(_sentence(asked.text))
+        await self._look(anew=True)
+
+    async def _ask_back(self) -> None:
+        await self._do(self._learning.rollback())
+
+    async def _do(self, act: Any) -> None:
+        try:
+            ui.notify(_sentence(await act))
+        except RapportError as error:
+            ui.notify(_sentence(error), type="warning", multi_line=True)
+        await self._look(anew=True)
+
+    async def _show_report(self) -> None:
+        self._details.props("loading")  # its picture is drawn anew
+        try:
+            report = await self._learning.report()
+        except RapportError as error:
+            ui.notify(_sentence(error), type="warning")
+            return
+        finally:
+            self._details.props(remove="loading")
+        with ui.dialog(value=True) as dialog, ui.card().classes("why"):
+            draw_report(report)
+            ui.button("Close", on_click=dialog.close).props("flat no-caps")
+        dialog.on("hide", dialog.delete)
+
+    async def _let_vote(self) -> None:
+        self._play.disable()
+        try:
+            await self._crowd.start(self._taste.value, self._number.value)
+        except RapportError as error:
+            ui.notify(_sentence(error), type="warning")
+        await self._look()
+
+    def _notice(self, notice: Notice) -> None:
+        if notice.kind == "progress":
+            return
+        with self._log:
+            ui.label(notice.text).classes(f"notice {notice.kind}")
+        while len(self._log.default_slot.children) > NOTICES:
+            self._log.remove(0)
+
+
+def draw_report(report: Report) -> None:
+    """A verdict: one sentence, then the checks, then replies before and after."""
+    ui.label(f"{report.adapter} beside {report.champion}").classes("title")
+    ui.label(report.sentence).classes("text")
+    with (
+        ui.element("div").classes("scroll"), ui.element("table").classes("plain"),
+        ui.element("tbody"),
+    ):
+        for check in report.checks:
+            with ui.element("tr"):
+                mark = ("✓", "good") if check.passed else ("✗", "bad")
+                for text, kind in (mark, (check.name, ""), (check.reason, "")):
+                    with ui.element("td").classes(kind):
+                        ui.label(text)
+    for prompt, before, after in report.samples:
+        with ui.element("div").classes("sample"):
+            ui.label(prompt).classes("author")
+            ui.label(f"{report.champion}: {before}").classes("text muted")
+            ui.label(f"{report.adapter}: {after}").classes("text")
+
+
+def _sentence(said: object) -> str:
+    """A message of the learning half as a sentence of its own."""
+    text = " ".join(str(said).split())
+    return text[:1].upper() + text[1:]
+
+
+def _curves() -> dict[str, Any]:
+    axis = {"nameTextStyle": {"color": GREY}, "axisLabel": {"color": GREY},
+            "splitLine": {"lineStyle": {"color": GREY, "opacity": 0.25}}}
+    line = {"type": "line", "showSymbol": False, "data": []}
+    return {
+        "title": {"text": "Loss, nats a token", "textStyle": {"fontSize": 12, "color": GREY}},
+        "aria": {"enabled": True},
+        "animation": False,
+        "grid": {"left": 36, "right": 12, "top": 44, "bottom": 40},
+        "legend": {"top": 18, "left": 0, "textStyle": {"color": GREY}, "itemHeight": 8},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {"type": "value", "name": "step", "nameLocation": "middle", "nameGap": 24, **axis},
+        "yAxis": {"type": "value", "scale": True, **axis},
+        "series": [
+            {"name": "training", "color": BLUE, **line},
+            {"name": "held out", "color": VERMILION, "lineStyle": {"type": "dashed"}, **line},
+        ],
+    }

@@ -1,0 +1,237 @@
+"""The channels of the playground: what stands in them, and who is told when that changes.
+
+A room is one channel as everybody sees it who has it open: the people's words, the replies as
+they grow, the votes on them. Everything is said and kept through `Conversation` as on any other
+platform; a room only remembers what it showed, and reads it from the store when the first page
+asks after a start. Knows no browser: pages watch a room and draw what changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from bot.conversation import Conversation, Heard, Reply
+from bot.errors import RapportError
+from bot.learning_port import Seen
+from bot.store import Store
+from bot.types import ChannelKey, Message, VoteValue
+
+log = logging.getLogger(__name__)
+
+NAME = "playground"
+"""The platform of every room."""
+GUILD = "local"
+SOURCE = "button"
+CROWD = "crowd"
+"""The room in which one sees what simulated people do."""
+LINES = 200
+"""Lines that a room remembers."""
+
+Who = Literal["person", "bot"]
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """Something said in a room."""
+
+    who: Who
+    author: str
+    """The person's name, or the version that speaks."""
+    text: str
+    exchange: int | None = None
+    """What votes on a reply refer to, once it has ended."""
+    ended: bool = True
+    note: str = ""
+    """What is to be said besides, such as that the question was cut."""
+    votes: dict[str, VoteValue] = field(default_factory=dict)
+    """What each person thinks of a reply."""
+    channel: ChannelKey | None = None
+    """Where it was really said, if not in the room it is shown in."""
+
+
+Watcher = Callable[[Line | None], None]
+"""Told which line is new or has changed; None where all of them have. Returns at once."""
+
+
+class Room:
+    """One channel. Its tasks belong to whoever made it: `close` ends them."""
+
+    def __init__(self, name: str, conversation: Conversation, store: Store) -> None:
+        self.name = name
+        self.channel = ChannelKey(NAME, GUILD, name)
+        self.lines: list[Line] = []
+        self.said = 0
+        """Lines since the start, for marks of what is unread."""
+        self._conversation = conversation
+        self._store = store
+        self._watchers: set[Watcher] = set()
+        self._replies: dict[asyncio.Task[None], Line] = {}
+
+    async def recall(self) -> None:
+        """Read from the store what was said here."""
+        turns = await self._store.history(self.channel, LINES)
+        keys = [turn.exchange_id for turn in turns if turn.exchange_id is not None]
+        versions = {one.id: one.adapter for one in await self._store.exchanges(keys)}
+        self.lines = []
+        for turn in turns:
+            if turn.exchange_id is None:
+                author = turn.author_name or turn.author or ""
+                self.lines.append(Line("person", author, turn.content))
+                continue
+            votes = await self._store.current_votes_on(turn.exchange_id)
+            self.lines.append(Line(
+                "bot", versions.get(turn.exchange_id, ""), turn.content, turn.exchange_id,
+                votes={vote.rater: vote.value for vote in votes},
+            ))  # fmt: skip
+        self._tell(None)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Be told of changes; returns what ends that."""
+        self._watchers.add(watcher)
+        return lambda: self._watchers.discard(watcher)
+
+    @property
+    def answering(self) -> bool:
+        """Whether a reply is being made, or waits for its turn."""
+        return bool(self._replies)
+
+    async def say(self, person: str, text: str) -> None:
+        """Say something; the answer comes by itself.
+
+        Raises:
+            StoreError: it could not be kept.
+        """
+        message = Message(
+            channel=self.channel, author=person, text=text, platform_id=uuid.uuid4().hex,
+            time=datetime.now(UTC), author_name=person,
+        )
+        heard = await self._conversation.hear(message)
+        if heard is None:
+            return
+        self._add(Line("person", person, text))
+        line = Line("bot", "", "", ended=False)
+        self._add(line)
+        task = asyncio.create_task(self._answered(heard, line), name=f"answer in {self.channel}")
+        self._replies[task] = line
+        task.add_done_callback(self._over)
+
+    def stop(self) -> None:
+        """End the replies that are being made; what was said until then stays."""
+        for task in list(self._replies):
+            task.cancel()
+
+    async def vote(self, line: Line, person: str, value: VoteValue) -> None:
+        """Say what somebody thinks of a reply; the same again takes it back.
+
+        Raises:
+            RapportError: it could not be kept.
+        """
+        if line.exchange is None:
+            return
+        meant: VoteValue = 0 if line.votes.get(person) == value else value
+        channel = line.channel or self.channel
+        await self._conversation.ratings.vote(channel, line.exchange, person, meant, SOURCE)
+        line.votes[person] = meant
+        self._tell(line)
+
+    def see(self, seen: Seen) -> None:
+        """Show what simulated people did elsewhere."""
+        self._add(Line("person", seen.person, seen.question))
+        self._add(Line(
+            "bot", seen.adapter, seen.reply, seen.exchange, votes={seen.person: seen.value},
+            channel=seen.channel,
+        ))  # fmt: skip
+
+    async def reset(self) -> None:
+        """Begin anew; what was said stays on record."""
+        self.stop()
+        await self._conversation.reset(self.channel)
+        await self.recall()
+
+    async def close(self) -> None:
+        """End every reply, and wait until what was said is on record."""
+        tasks = list(self._replies)
+        self.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _answered(self, heard: Heard, line: Line) -> None:
+        try:
+            async with aclosing(self._conversation.answer(heard)) as events:
+                async for event in events:
+                    if isinstance(event, Reply):
+                        line.text, line.exchange = event.text, event.exchange_id
+                        line.note = event.note
+                    else:
+                        line.text += event.text
+                    line.author = event.adapter
+                    self._tell(line)
+        except asyncio.CancelledError:
+            await self._cut(line)
+            raise
+        except RapportError as error:
+            line.note = " ".join(str(error).split())
+        finally:
+            line.ended = True
+            self._tell(line)
+
+    async def _cut(self, line: Line) -> None:
+        """What is left of a reply that was stopped can be voted on like any other."""
+        line.note = "Stopped."
+        newest = await self._store.last_exchange(self.channel)
+        if newest is not None and line.text and newest.reply.startswith(line.text):
+            line.text, line.exchange = newest.reply, newest.id
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        line = self._replies.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("an answer in %s failed", self.channel, exc_info=error)
+            line.note = "Something went wrong; the log has it."
+        self._tell(line)
+
+    def _add(self, line: Line) -> None:
+        self.lines.append(line)
+        del self.lines[:-LINES]
+        self.said += 1
+        self._tell(line)
+
+    def _tell(self, line: Line | None) -> None:
+        for watcher in list(self._watchers):
+            watcher(line)
+
+
+class Rooms:
+    """All rooms, each read from the store when it is first asked for."""
+
+    def __init__(self, conversation: Conversation, store: Store, names: tuple[str, ...]) -> None:
+        self._rooms = {name: Room(name, conversation, store) for name in names}
+        self._recalled: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What rooms there are, in order."""
+        return tuple(self._rooms)
+
+    async def room(self, name: str) -> Room:
+        """A room with what stands in it.
+
+        Raises:
+            KeyError: there is no such room.
+        """
+        room = self._rooms[name]
+        task = self._recalled.get(name)
+        if task is None or (task.done() and task.exception() is not None):
+            task = self._recalled[name] = asyncio.create_task(room.recall())
+        await asyncio.shield(task)
+        return room
+
+    async def close(self) -> None:
+        """End every reply."""
+        for room in self._rooms.values():
+            await room.close()
