@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bot.again import Again
 from bot.app import App, open_app, plain_errors
 from bot.config import Config, WebConfig
 from bot.dashboard.desk import Desk
@@ -47,7 +48,8 @@ async def web_platform(
     visitors = Visitors(app.conversation, app.store, app.config)
     platforms: list[Platform] = [*besides]
     endpoints = health_routes(app.metrics, app.store, app.engine, platforms)
-    rooms = Rooms(app.conversation, app.store, ROOMS)
+    again = Again(app.engine, app.store, app.config, app.conversation, app.learning.current)
+    rooms = Rooms(app.conversation, app.store, again, ROOMS)
     platform = WebPlatform(
         app.config.web, os.environ.get(TOKEN, "").strip(), listening,
         Playing(rooms, app.commands, app.learning, Standings(app.learning, app.store), visitors),

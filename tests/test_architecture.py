@@ -30,7 +30,7 @@ LAYERS = (
      "bot.learning_port", "bot.turns"),
     ("bot.changes", "bot.prompts", "bot.metrics"),
     ("bot.conversation", "bot.answers"),
-    ("bot.people", "bot.lessons"),
+    ("bot.people", "bot.lessons", "bot.again"),
     ("bot.commands",),
     ("bot.platforms",),
     ("bot.dashboard",),

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
 
 from bot.store.access import Access
-from bot.store.schema import channels, exchanges, messages, waiting
+from bot.store.schema import channels, exchanges, messages, set_aside, waiting
 from bot.store.values import StoredTurn, WaitingMessage
 from bot.types import ChannelKey, Message
 
@@ -219,6 +219,12 @@ class Conversations(Access):
         return await self._read(read)
 
 
+def stands() -> ColumnElement[bool]:
+    """The condition that an exchange's reply is the one that stands in its channel."""
+    aside = select(set_aside.c.exchange_id).where(set_aside.c.exchange_id == exchanges.c.id)
+    return ~aside.exists()
+
+
 def newest_message(connection: Connection, channel: int) -> int:
     """The id of the channel's newest message, or 0."""
     query = select(func.max(messages.c.id)).where(messages.c.channel_id == channel)
@@ -281,7 +287,7 @@ def _history(
     replied = connection.execute(
         select(exchanges.c.id, exchanges.c.after_message, exchanges.c.reply)
         .where(exchanges.c.channel_id == channel.id, exchanges.c.id > channel.reset_exchange)
-        .where(exchanges.c.reply != "", *placed_earlier)
+        .where(exchanges.c.reply != "", stands(), *placed_earlier)
         .order_by(exchanges.c.id.desc())
         .limit(limit)
     )

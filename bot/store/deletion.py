@@ -25,6 +25,7 @@ from bot.store.schema import (
     judgements,
     messages,
     reviews,
+    set_aside,
     votes,
     waiting,
 )
@@ -107,7 +108,10 @@ def remove(connection: Connection, said: Sequence[int], held: Sequence[int]) -> 
     """Messages and exchanges, with all that hangs on them."""
     _drop(connection, waiting.c.message_id, said)
     _drop(connection, messages.c.id, said)
-    for table in (current_votes, votes, reviews, exchange_authors, exchange_platform_ids):
+    hanging = (
+        current_votes, votes, reviews, set_aside, exchange_authors, exchange_platform_ids,
+    )
+    for table in hanging:
         _drop(connection, table.c.exchange_id, held)
     _drop(connection, exchanges.c.id, held)
 

@@ -23,6 +23,7 @@ from bot.store.conversations import (
     is_channel,
     newest_message,
     settle_upto,
+    stands,
 )
 from bot.store.schema import channels, exchange_authors, exchange_platform_ids, exchanges
 from bot.store.values import Moment, Posted
@@ -50,16 +51,7 @@ class Exchanges(Access):
         def write(connection: Connection) -> int:
             channel = channel_id(connection, exchange.channel)
             after = newest_message(connection, channel) if answers is None else answers
-            place = {"channel_id": channel, "after_message": after}
-            row = _row(exchange) | place
-            key = inserted(connection.execute(insert(exchanges).values(row)))
-            authors = [
-                {"exchange_id": key, "position": position, "author": author}
-                for position, author in enumerate(exchange.authors)
-            ]
-            if authors:
-                connection.execute(insert(exchange_authors), authors)
-            _link(connection, channel, key, exchange.platform_ids)
+            key = add_at(connection, exchange, channel, after)
             if answers is not None:
                 settle_upto(connection, answers, channel)
             return key
@@ -118,13 +110,13 @@ class Exchanges(Access):
         return [Posted(row.exchange_id, channel_key(row), row.platform_id) for row in rows]
 
     async def last_exchange(self, channel: ChannelKey) -> Exchange | None:
-        """The channel's newest exchange, a reset before or after it notwithstanding."""
+        """The channel's newest exchange that stands, a reset before or after it notwithstanding."""
 
         def read(connection: Connection) -> Exchange | None:
             newest = connection.scalar(
                 select(exchanges.c.id)
                 .join(channels, channels.c.id == exchanges.c.channel_id)
-                .where(is_channel(channel))
+                .where(is_channel(channel), stands())
                 .order_by(exchanges.c.id.desc())
                 .limit(1)
             )
@@ -159,6 +151,25 @@ class Exchanges(Access):
         """How many there are."""
         rows = await self._rows(select(func.count().label("total")).select_from(exchanges))
         return int(rows[0].total)
+
+
+def add_at(connection: Connection, exchange: Exchange, channel: int, after: int) -> int:
+    """Add an exchange with all that hangs on it; its id.
+
+    Args:
+        channel: the channel's id.
+        after: the row of the message that it answers.
+    """
+    row = _row(exchange) | {"channel_id": channel, "after_message": after}
+    key = inserted(connection.execute(insert(exchanges).values(row)))
+    authors = [
+        {"exchange_id": key, "position": position, "author": author}
+        for position, author in enumerate(exchange.authors)
+    ]
+    if authors:
+        connection.execute(insert(exchange_authors), authors)
+    _link(connection, channel, key, exchange.platform_ids)
+    return key
 
 
 def _row(exchange: Exchange) -> dict[str, Any]:

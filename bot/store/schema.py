@@ -192,6 +192,13 @@ current_votes = Table(
     sqlite_with_rowid=False,
 )
 
+# Replies in whose place another answer to the same message stands.
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("exchange_id", ForeignKey("exchanges.id"), primary_key=True),
+)
+
 # What operators decided about replies that wait to be learned from; the last one counts.
 reviews = Table(
     "reviews",

@@ -14,6 +14,7 @@ from typing import Self
 
 from bot.errors import StoreError
 from bot.store.adapters import Adapters
+from bot.store.answers import Answers
 from bot.store.conversations import Conversations
 from bot.store.database import (
     copy_database,
@@ -41,8 +42,8 @@ FILE = "rapport.db"
 
 
 class Store(
-    Conversations, Exchanges, Examples, FollowUps, Votes, Rated, Recent, Reviews, Judgements,
-    People, Runs, Adapters, Journal,
+    Conversations, Exchanges, Answers, Examples, FollowUps, Votes, Rated, Recent, Reviews,
+    Judgements, People, Runs, Adapters, Journal,
 ):
     """Everything that Rapport remembers."""
 

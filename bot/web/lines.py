@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from nicegui import ui
 
@@ -37,6 +38,17 @@ class _Drawn:
     badge: ui.label | None = None
     note: ui.label | None = None
     thumbs: dict[VoteValue, ui.button] = field(default_factory=dict)
+    rival: _Rival | None = None
+
+
+@dataclass(slots=True)
+class _Rival:
+    """Another answer, and the choice."""
+
+    box: ui.element
+    text: ui.label
+    badge: ui.label
+    choice: ui.element
 
 
 class Lines:
@@ -121,6 +133,8 @@ class Lines:
 
                 drawn.thumbs[value] = _tool(icon, title, vote)
             _tool("psychology_alt", "Why this reply?", lambda: self._why(line))
+            if line.channel is None:
+                _tool("refresh", "Another answer", lambda: self._again(line))
 
     async def _vote(self, line: Line, value: VoteValue) -> None:
         if self._room is None:
@@ -145,6 +159,40 @@ class Lines:
         if line.exchange is not None and not drawn.thumbs:
             self._draw_tools(line, drawn)
         self._draw_votes(line, drawn)
+        self._draw_rival(line, drawn)
+
+    def _draw_rival(self, line: Line, drawn: _Drawn) -> None:
+        """Another answer below the first, for as long as there are two."""
+        rival = line.rival
+        if rival is None:
+            if drawn.rival is not None:
+                drawn.rival.box.delete()
+                drawn.rival = None
+            return
+        if drawn.rival is None:
+            with drawn.box, ui.element("div").classes("rival") as box:
+                ui.label("Or").classes("author")
+                badge, text = ui.label().classes("badge"), ui.label().classes("text")
+                with ui.element("div").classes("tools") as choice:
+                    for title, other in (("The first is better", False), ("This is better", True)):
+                        ui.button(title, on_click=partial(self._choose, line, other=other)).props(
+                            "outline dense no-caps size=sm")
+            drawn.rival = _Rival(box, text, badge, choice)
+        drawn.rival.badge.set_text(rival.author)
+        drawn.rival.text.set_text(rival.text or "…")
+        drawn.rival.choice.set_visibility(rival.exchange is not None)
+
+    async def _choose(self, line: Line, *, other: bool) -> None:
+        if self._room is None:
+            return
+        try:
+            await self._room.choose(line, self._person(), other=other)
+        except RapportError as error:
+            ui.notify(str(error), type="negative")
+
+    async def _again(self, line: Line) -> None:
+        if self._room is not None:
+            self._room.again(line)
 
     def _draw_votes(self, line: Line, drawn: _Drawn) -> None:
         mine = line.votes.get(self._person(), 0)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from bot.again import Again
 from bot.conversation import Conversation, Heard, Reply
 from bot.errors import RapportError
 from bot.learning_port import Seen
@@ -54,6 +55,8 @@ class Line:
     """What each person thinks of a reply."""
     channel: ChannelKey | None = None
     """Where it was really said, if not in the room it is shown in."""
+    rival: Line | None = None
+    """Another answer to the same question, until somebody has chosen between the two."""
 
 
 Watcher = Callable[[Line | None], None]
@@ -63,8 +66,11 @@ Watcher = Callable[[Line | None], None]
 class Room:
     """One channel. Its tasks belong to whoever made it: `close` ends them."""
 
-    def __init__(self, name: str, conversation: Conversation, store: Store) -> None:
+    def __init__(
+        self, name: str, conversation: Conversation, store: Store, again: Again
+    ) -> None:
         self.name = name
+        self._other = again
         self.channel = ChannelKey(NAME, GUILD, name)
         self.lines: list[Line] = []
         self.said = 0
@@ -141,6 +147,36 @@ class Room:
         line.votes[person] = meant
         self._tell(line)
 
+    def again(self, line: Line) -> None:
+        """Have a question answered once more, beside the answer that is there."""
+        if line.exchange is None or line.rival is not None or line.channel is not None:
+            return
+        line.rival = Line("bot", "", "", ended=False)
+        self._tell(line)
+        task = asyncio.create_task(self._answered_again(line, line.exchange, line.rival))
+        self._replies[task] = line
+        task.add_done_callback(self._over)
+
+    async def choose(self, line: Line, person: str, *, other: bool) -> None:
+        """Say which of two answers is better; it stands from now on.
+
+        Raises:
+            RapportError: it could not be kept.
+        """
+        rival = line.rival
+        if rival is None or line.exchange is None or rival.exchange is None:
+            return
+        better, worse = (rival, line) if other else (line, rival)
+        await self._other.choose(
+            self.channel, better.exchange or 0, worse.exchange or 0, person, SOURCE
+        )
+        if other:
+            line.text, line.exchange, line.author = rival.text, rival.exchange, rival.author
+            line.votes = {}
+        line.votes[person] = 1
+        line.rival = None
+        self._tell(line)
+
     def see(self, seen: Seen) -> None:
         """Show what simulated people did elsewhere."""
         self._add(Line("person", seen.person, seen.question))
@@ -181,6 +217,24 @@ class Room:
             line.ended = True
             self._tell(line)
 
+    async def _answered_again(self, line: Line, exchange: int, rival: Line) -> None:
+        try:
+            async with aclosing(self._other.answer(self.channel, exchange)) as events:
+                async for event in events:
+                    if isinstance(event, Reply):
+                        rival.text, rival.exchange = event.text, event.exchange_id
+                    else:
+                        rival.text += event.text
+                    rival.author = event.adapter
+                    self._tell(line)
+        except RapportError as error:
+            line.note = " ".join(str(error).split())
+        finally:
+            rival.ended = True
+            if rival.exchange is None:
+                line.rival = None  # stopped, or nothing came: there is nothing to choose
+            self._tell(line)
+
     async def _cut(self, line: Line) -> None:
         """What is left of a reply that was stopped can be voted on like any other."""
         line.note = "Stopped."
@@ -209,8 +263,10 @@ class Room:
 class Rooms:
     """All rooms, each read from the store when it is first asked for."""
 
-    def __init__(self, conversation: Conversation, store: Store, names: tuple[str, ...]) -> None:
-        self._rooms = {name: Room(name, conversation, store) for name in names}
+    def __init__(
+        self, conversation: Conversation, store: Store, again: Again, names: tuple[str, ...]
+    ) -> None:
+        self._rooms = {name: Room(name, conversation, store, again) for name in names}
         self._recalled: dict[str, asyncio.Task[None]] = {}
 
     @property

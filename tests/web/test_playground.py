@@ -78,6 +78,22 @@ def test_somebody_talks_and_votes_and_changes_their_mind(browser: Browser, here:
         expect(bad).to_have_attribute("aria-pressed", "true")
 
 
+def test_of_two_answers_the_better_one_stays(browser: Browser, here: Demo) -> None:
+    with visit(browser, f"{here.url}/?channel=crowd&as=Dan") as page:
+        say(page, "tell me something")
+        page.get_by_role("button", name="Another answer").click()
+        page.get_by_role("button", name="This is better").click()
+        expect(page.locator(".rival")).to_have_count(0)
+        expect(page.get_by_role("button", name="Good reply")).to_have_attribute(
+            "aria-pressed", "true")
+        kept = replies(page)
+        page.reload()
+        expect(page.get_by_role("button", name="Good reply")).to_have_count(1)
+        assert replies(page) == kept
+        page.get_by_role("button", name="Start anew").click()
+        expect(page.get_by_text("Nothing has been said in #crowd yet")).to_be_visible()
+
+
 def test_two_people_see_each_other_in_a_channel_and_marks_in_another(
     browser: Browser, here: Demo
 ) -> None:
