@@ -304,6 +304,13 @@ class Crowd(Protocol):
     def progress(self) -> tuple[int, int]:
         """Votes so far, and votes in all; zeros while nobody is at it."""
 
+    @property
+    def trouble(self) -> str:
+        """Why those who came last left before the end; empty where they did not."""
+
+    async def close(self) -> None:
+        """Send them away; what they said and voted stays."""
+
     def tastes(self) -> dict[str, str]:
         """What people may like: names, and what each means in a few words."""
 

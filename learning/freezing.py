@@ -9,7 +9,7 @@ replies; stores, files and training are others'.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
@@ -17,6 +17,7 @@ from bot.config import Config
 from bot.engine.base import Engine
 from learning.gate.folds import cut
 from learning.replay import base_replies, prompts_of
+from learning.taste.contrary import without_contrary
 from learning.taste.head import Head
 from learning.taste.refine import Chosen, draw_replies, enough
 from learning.types import Example, Fold, Snapshot
@@ -33,6 +34,8 @@ class Prepared:
     taste: Chosen
     outside: tuple[Head | None, ...]
     """What the replies of each fold's sibling were chosen by, for each of the snapshot's folds."""
+    contrary: Mapping[str, float]
+    """Who was left out because their votes go against all others', and by what luck that was."""
 
 
 async def prepare(
@@ -48,6 +51,7 @@ async def prepare(
     """
     learning = config.learning
     sampling = config.sampling.settings()
+    examples, against = await without_contrary(engine, examples, learning.taste)
     draft = Snapshot(base, tuple(examples), (), ())
     liked = sum(one.liked for one in draft.of("train"))
     share = min(learning.sft.replay, 0.9)
@@ -74,7 +78,7 @@ async def prepare(
         snapshot, chosen=taste.replies, folds=tuple(Fold(fold, one.replies) for fold, one in found)
     )
     heads = (one.head if fold else None for fold, one in zip(folds, outside, strict=True))
-    return Prepared(snapshot, taste, tuple(heads))
+    return Prepared(snapshot, taste, tuple(heads), against)
 
 
 def _often(prompts: Sequence[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:

@@ -205,6 +205,13 @@ class Steps:
             self._engine, self._config, self._serving.base, gathered.examples,
             self._moderation.found,
         )
+        if against := len(prepared.contrary):
+            people = "one person go" if against == 1 else f"{against} people go"
+            text = (
+                f"run {track.run}: the votes of {people} against what all others like, and are "
+                "left out"
+            )
+            await track.announcements.tell("stage", text, run=track.run, adapter=track.name)
         rehearsal = f"{track.name}/rehearsal"
         prepared = await self._rehearse(prepared, rehearsal, folder / "rehearsal", track.rehearsal)
         snapshot = prepared.snapshot

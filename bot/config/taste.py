@@ -34,6 +34,9 @@ class TasteConfig(Section):
     least_auc: Annotated[float, Field(ge=0.5, le=1.0)] = 0.6
     """How often the head must put a liked reply above a disliked one it was not shown (0.5 is
     chance); below it nothing is chosen."""
+    contrary_alpha: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.05
+    """People whose votes go against what all others like are left out of a run: the chance that
+    this happens to anybody by luck. 0 leaves nobody out."""
     ridge: Annotated[float, Field(gt=0.0)] = 1.0
     """How cautiously the head believes the votes: higher is more."""
     epochs: Positive = 2

@@ -38,7 +38,7 @@ BAR_TOP, BAR = 120, 32
 
 async def overview(desk: Desk) -> None:
     """Fill the page and keep it true while it is open."""
-    await keep_fresh(_Overview(desk).refresh)
+    await keep_fresh(_Overview(desk).refresh, at_once=False)  # a card's driver may be slow
 
 
 class _Overview:

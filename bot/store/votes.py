@@ -7,6 +7,7 @@ last recorded. Labels, weights and trust are opinions, and made elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +81,15 @@ class Votes(Access):
             select(current_votes)
             .where(current_votes.c.exchange_id == exchange_id)
             .order_by(current_votes.c.rater)
+        )
+        return [as_vote(row) for row in rows]
+
+    async def current_votes_among(self, exchanges: Sequence[int]) -> list[Vote]:
+        """The votes that hold for some replies, by reply, then rater."""
+        rows = await self._rows(
+            select(current_votes)
+            .where(current_votes.c.exchange_id.in_(exchanges))
+            .order_by(current_votes.c.exchange_id, current_votes.c.rater)
         )
         return [as_vote(row) for row in rows]
 

@@ -15,17 +15,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
+from typing import Literal
 from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "rapport"
-OPEN = frozenset({"/healthz", "/readyz", "/login", "/web/login.css"})
-"""What is answered without the token: nothing of it tells about people."""
+OPEN = frozenset({
+    ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/login"), ("POST", "/login"),
+    ("GET", "/web/login.css"),
+})  # fmt: skip
+"""What is answered without the token: nothing of it tells about people. Other methods would reach
+the pages."""
 SCRAPED = "/metrics"
 """What is answered to ``Authorization: Bearer TOKEN`` as well."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -89,22 +94,22 @@ class Logins:
         """For how long a cookie is good."""
         return self._seconds
 
-    def right(self, token: str) -> bool:
-        """Whether this is the token; takes equally long whatever it is."""
-        return hmac.compare_digest(token.encode(), self._token)
+    def tried(self, token: str, address: str) -> Literal["right", "wrong", "wait"]:
+        """Whether this is the token; "wait" after too many wrong ones from an address.
 
-    def must_wait(self, address: str) -> bool:
-        """Whether too many wrong tokens came from an address within the last minute."""
+        Comparing takes equally long whatever the token is.
+        """
         tries = self._wrong.get(address)
         while tries and self._clock() - tries[0] > 60:
             tries.popleft()
-        return tries is not None and len(tries) >= self._per_minute
-
-    def was_wrong(self, address: str) -> None:
-        """Take note of a wrong token."""
-        if len(self._wrong) >= ADDRESSES:
+        if tries is not None and len(tries) >= self._per_minute:
+            return "wait"
+        if hmac.compare_digest(token.encode(), self._token):
+            return "right"
+        if address not in self._wrong and len(self._wrong) >= ADDRESSES:
             self._wrong.pop(next(iter(self._wrong)))
         self._wrong.setdefault(address, deque(maxlen=self._per_minute)).append(self._clock())
+        return "wrong"
 
     def cookie(self) -> str:
         """What a browser shows from now on."""
@@ -156,7 +161,7 @@ class Guard:
             return PlainTextResponse("That has to come from a page of this server.", 403)
         if int(headers.get("content-length", "0") or 0) > LARGEST_BODY:
             return PlainTextResponse("That is too large.", 413)
-        if path in OPEN or self._known(headers, path):
+        if (scope.get("method"), path) in OPEN or self._known(scope, headers, path):
             return None
         if scope["type"] == "http" and scope["method"] == "GET" and path != SCRAPED:
             return RedirectResponse("/login", 303)
@@ -169,20 +174,21 @@ class Guard:
         or sends.
         """
         origin = headers.get("origin")
-        if origin is None:
-            return bool(scope["type"] == "http")
-        return urlsplit(origin).netloc == host
+        if origin is not None:
+            return _place(origin) == host
+        elsewhere = headers.get("sec-fetch-site") == "cross-site"
+        visited = headers.get("sec-fetch-mode") == "navigate"  # by a link: that shows a page
+        return bool(scope["type"] == "http") and (visited or not elsewhere)
 
-    def _known(self, headers: Headers, path: str) -> bool:
+    def _known(self, scope: Scope, headers: Headers, path: str) -> bool:
         if not self.logins.needed:
             return True
-        if path == SCRAPED and headers.get("authorization", "").startswith("Bearer "):
-            return self.logins.right(headers["authorization"].removeprefix("Bearer "))
-        try:
-            found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return found is not None and self.logins.holds(found.value)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if path == SCRAPED and scheme == "Bearer":
+            return self.logins.tried(token, (scope.get("client") or ("",))[0]) == "right"
+        # Programs on other ports of this host may have cookies of any form.
+        found = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        return self.logins.holds(found)
 
 
 def _with_headers(send: Send) -> Send:
@@ -192,6 +198,14 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sent
+
+
+def _place(origin: str) -> str:
+    """Host and port of an Origin header; empty where it names none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

@@ -8,6 +8,8 @@ way that Kubernetes, Docker and Prometheus ask.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Response
@@ -21,22 +23,25 @@ from bot.store import Store
 
 OK = "ok"
 CLOSED = "the model takes no more replies; see the log, and start Rapport again"
+GOOD = 1.0
+"""Seconds for which an answer of the disk is good: anybody may ask."""
 PATIENCE = 3.0
 """Seconds that the disk has to take a write."""
 
 
 def health_routes(
     metrics: Metrics, store: Store, engine: Engine, platforms: Sequence[Platform],
-    *, patience: float = PATIENCE,
+    *, patience: float = PATIENCE, good: float = GOOD,
 ) -> APIRouter:
     """``/healthz``, ``/readyz`` and ``/metrics``.
 
     Args:
         platforms: those that talk; looked at anew each time.
         patience: seconds that the database has to take a write.
+        good: seconds for which its answer is good.
     """
     router = APIRouter(include_in_schema=False)
-    disk = _Disk(store, patience)
+    disk = _Disk(store, patience, good)
 
     @router.get("/healthz")
     async def healthz() -> Response:
@@ -62,14 +67,18 @@ def health_routes(
 class _Disk:
     """Whether the database can be written; asked once at a time, however many want to know."""
 
-    def __init__(self, store: Store, patience: float) -> None:
+    def __init__(self, store: Store, patience: float, good: float) -> None:
         self._store = store
         self._patience = patience
+        self._good = good
         self._write: asyncio.Task[None] | None = None
+        self._begun = -math.inf
 
     async def state(self) -> str:
         """``ok``, or what is wrong."""
-        if self._write is None or self._write.done():
+        fresh = time.monotonic() - self._begun < self._good
+        if self._write is None or (self._write.done() and not fresh):
+            self._begun = time.monotonic()
             self._write = asyncio.create_task(self._store.check_writable())
         write = self._write
         await asyncio.wait([write], timeout=self._patience)

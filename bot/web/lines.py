@@ -22,8 +22,8 @@ from bot.web.rooms import Line, Room
 SOONEST, LATEST = 0.05, 0.2
 """Seconds between two drawings of what changes: not the same for all pages, or many of them would
 be drawn at one moment and hold everything else up."""
-SHOWN = 120
-"""Lines of a room that a page draws."""
+SHOWN, ASIDES = 120, 10
+"""Lines of a room that a page draws, and answers to commands that stay."""
 THUMBS: tuple[tuple[VoteValue, str, str], ...] = (
     (1, "thumb_up", "Good reply"), (-1, "thumb_down", "Bad reply")
 )
@@ -63,6 +63,8 @@ class Lines:
         self._room: Room | None = None
         self._drawn: dict[Line, _Drawn] = {}
         self._dirty: set[Line] = set()
+        self._asides: list[ui.element] = []
+        self._empty: ui.label | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._box = ui.element("div").classes("lines").props(
             'role="log" aria-label="Conversation" aria-live="polite"'
@@ -74,10 +76,13 @@ class Lines:
         self._box.clear()
         self._drawn.clear()
         self._dirty.clear()
-        with self._box:
-            if not room.lines:
-                ui.label(f"Nothing has been said in #{room.name} yet. Say hello below.").classes(
-                    "muted empty")
+        self._asides.clear()
+        self._empty = None
+        if not room.lines:
+            with self._box:
+                self._empty = ui.label(
+                    f"Nothing has been said in #{room.name} yet. Say hello below."
+                ).classes("muted empty")
         for line in room.lines[-SHOWN:]:
             self._draw(line)
 
@@ -99,8 +104,11 @@ class Lines:
 
     def say(self, draw: Callable[[], None]) -> None:
         """Show something to this page alone, below everything that was said."""
-        with self._box, ui.element("div").classes("line aside"):
+        with self._box, ui.element("div").classes("line aside") as aside:
             draw()
+        self._asides.append(aside)
+        if len(self._asides) > ASIDES:
+            self._asides.pop(0).delete()
 
     def _flush(self) -> None:
         self._timer = None
@@ -112,10 +120,13 @@ class Lines:
                 self._fill(line, self._drawn[line])
             else:
                 self._draw(line)
+        for line in list(self._drawn)[:-SHOWN]:
+            self._drawn.pop(line).box.delete()
 
     def _draw(self, line: Line) -> None:
-        if not self._drawn:
-            self._box.clear()
+        if self._empty is not None:
+            self._empty.delete()
+            self._empty = None
         with self._box, ui.element("article").classes(f"line {line.who}") as box:
             ui.label("Rapport" if line.who == "bot" else line.author).classes("author")
             badge = None

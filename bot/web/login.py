@@ -40,15 +40,16 @@ def login_routes(logins: Logins) -> APIRouter:
 
     @router.post("/login")
     async def enter(request: Request) -> Response:
-        address = request.client.host if request.client else ""
-        if logins.must_wait(address):
+        # Read first: between asking and noting there is no waiting in which others could ask.
+        token = await _token(request)
+        found = logins.tried(token, request.client.host if request.client else "")
+        if found == "wait":
             return _page("Too many wrong tokens; wait for a minute.", 429)
-        if not logins.right(await _token(request)):
-            logins.was_wrong(address)
+        if found == "wrong":
             return _page("That is not the token.", 403)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            COOKIE, logins.cookie(), max_age=logins.seconds, httponly=True, samesite="strict",
+            COOKIE, logins.cookie(), max_age=logins.seconds, httponly=True, samesite="lax",
             secure=request.url.scheme == "https",
         )
         return answer

@@ -33,7 +33,7 @@ class Panel:
     """The panel of one page, in the slot that is open when `build` is called."""
 
     def __init__(
-        self, learning: Learning, standings: Standings, crowd: Crowd,
+        self, learning: Learning, standings: Standings, crowd: Crowd | None,
         hear: Callable[[Callable[[Notice], None]], Callable[[], None]],
     ) -> None:
         """`hear` has a function told of notices, and returns what ends that."""
@@ -50,7 +50,8 @@ class Panel:
             self._draw_state()
             self._draw_run()
             self._draw_verdict()
-            self._draw_crowd()
+            if self._crowd is not None:
+                self._draw_crowd(self._crowd)
             ui.label("What happened").classes("heading")
             self._log = ui.element("div").classes("notices").props('role="status"')
         ui.context.client.on_delete(self._hear(self._notice))
@@ -91,24 +92,32 @@ class Panel:
             ).props("flat dense no-caps")
         self._judged.set_visibility(False)
 
-    def _draw_crowd(self) -> None:
+    def _draw_crowd(self, crowd: Crowd) -> None:
         ui.label("No time to vote?").classes("heading")
         ui.label("Let simulated people talk with the bot and rate it by a taste.").classes("muted")
-        tastes = self._crowd.tastes()
+        tastes = crowd.tastes()
         with ui.element("div").classes("buttons"):
             self._taste = ui.select(tastes, value=next(iter(tastes))).props(
                 'outlined dense options-dense aria-label="Their taste"').classes("grow")
             self._number = ui.select({n: f"{n} votes" for n in VOTES}, value=VOTES[0]).props(
                 'outlined dense options-dense aria-label="How many votes"')
-        self._play = ui.button("Let them vote", icon="groups", on_click=self._let_vote).props(
-            "no-caps outline").classes("wide")
+        self._play = ui.button(
+            "Let them vote", icon="groups", on_click=lambda: self._let_vote(crowd)
+        ).props("no-caps outline").classes("wide")
+        self._leave = ui.button("Send them away", on_click=crowd.close).props(
+            "no-caps flat").classes("wide")
+        self._trouble = ui.label().classes("bad").props('role="status"')
         self._played = ui.linear_progress(0.0, show_value=False, size="8px").props(
             'rounded aria-label="Votes so far"')
         self._played.set_visibility(False)
 
     async def _look(self, *, anew: bool = False) -> None:
         """See how things stand, and draw what changed."""
-        standing = await self._standings.now(anew=anew)
+        try:
+            standing = await self._standings.now(anew=anew)
+        except RapportError as error:
+            self._votes.set_text(f"What you see is no longer fresh: {error}")
+            return
         status, likes, rated = standing.status, standing.likes, standing.rated
         self._serving.set_text(
             "The base model answers" if status.serving == "base" else f"{status.serving} answers"
@@ -129,10 +138,8 @@ class Panel:
             self._outcome.set_text(outcome + ("." if reasons else ""))
             self._reasons.set_text(reasons)
             self._judged.set_visibility(bool(status.verdict))
-        done, total = self._crowd.progress
-        self._played.set_visibility(total > 0)
-        self._play.set_enabled(total == 0)
-        self._played.set_value(done / total if total else 0.0)
+        if self._crowd is not None:
+            self._show_crowd(self._crowd)
 
     def _show_run(self, standing: Standing) -> None:
         running, points = standing.status.running, standing.curve
@@ -153,6 +160,14 @@ class Panel:
             ]
         self._chart.set_visibility(bool(points))
         self._chart.update()
+
+    def _show_crowd(self, crowd: Crowd) -> None:
+        done, total = crowd.progress
+        self._played.set_visibility(total > 0)
+        self._leave.set_visibility(total > 0)
+        self._play.set_visibility(total == 0)
+        self._played.set_value(done / total if total else 0.0)
+        self._trouble.set_text(crowd.trouble)
 
     async def _ask_run(self) -> None:
         try:
@@ -187,10 +202,9 @@ class Panel:
             ui.button("Close", on_click=dialog.close).props("flat no-caps")
         dialog.on("hide", dialog.delete)
 
-    async def _let_vote(self) -> None:
-        self._play.disable()
+    async def _let_vote(self, crowd: Crowd) -> None:
         try:
-            await self._crowd.start(self._taste.value, self._number.value)
+            await crowd.start(self._taste.value, self._number.value)
         except RapportError as error:
             ui.notify(_sentence(error), type="warning")
         await self._look()

@@ -7,6 +7,7 @@ hands notices on to the pages that are open. What stands on the pages is the pag
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -41,6 +42,8 @@ from bot.web.guard import LOOPBACK, Guard, Logins
 from bot.web.login import login_routes
 from bot.web.playground import Playground, Playing
 from bot.web.rooms import CROWD, NAME
+
+log = logging.getLogger(__name__)
 
 TOKEN = "RAPPORT_WEB_TOKEN"
 STYLES = (ASSETS / "rapport.css", Path(dashboard.__file__).parent / "dashboard.css")
@@ -78,7 +81,10 @@ class WebPlatform:
         self._listening = listening
         self._playing = playing
         self._logins = Logins(token, config.login_hours, config.logins_per_minute)
-        self._names = LOOPBACK | {config.host, *config.names}
+        check_access(config, token)
+        self._names = LOOPBACK | {name.lower() for name in (*config.names, config.host)}
+        if config.host in server.EVERYWHERE:
+            self._names |= {socket.gethostname().lower()}
         self._endpoints = endpoints
         self._hearing: set[Callable[[Notice], None]] = set()
         self.started = asyncio.Event()
@@ -95,7 +101,10 @@ class WebPlatform:
     def notice(self, notice: Notice) -> None:
         """Hand it on to every open page."""
         for hear in list(self._hearing):
-            hear(notice)
+            try:
+                hear(notice)
+            except Exception:
+                log.exception("a page could not show a notice")
 
     def _heard(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
         self._hearing.add(callback)
@@ -113,12 +122,12 @@ class WebPlatform:
             show_welcome_message=False, favicon="💬", reconnect_timeout=10.0,
         )
         guard = Guard(app, self._logins, frozenset(self._names))
-        crowd = await self._playing.rooms.room(CROWD)
-        unwatch = self._playing.crowd.watch(crowd.see)
         try:
+            if self._playing.crowd is not None:
+                crowd = await self._playing.rooms.room(CROWD)
+                self._playing.crowd.watch(crowd.see)
             await server.serve(guard, self._listening, self.started)
         finally:
-            unwatch()
             await self._playing.rooms.close()
 
     def _add_looks(self, app: FastAPI) -> None:

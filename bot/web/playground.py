@@ -30,6 +30,8 @@ PEOPLE = ("You", "Ada", "Ben", "Chen")
 """Whom one may pretend to be."""
 Hear = Callable[[Callable[[Notice], None]], Callable[[], None]]
 """Has a function told of notices; returns what ends that."""
+SEND = "(e) => { if (!e.isComposing) { e.preventDefault(); emit(e); } }"
+"""Enter sends, unless it ends a character that an input method puts together."""
 LONGEST = 4000
 """Characters that can be typed at once."""
 
@@ -42,7 +44,8 @@ class Playing:
     commands: Commands
     learning: Learning
     standings: Standings
-    crowd: Crowd
+    crowd: Crowd | None
+    """Simulated people who may be called; None where people really talk."""
 
 
 class Playground:
@@ -108,7 +111,7 @@ class Playground:
                             ui.label(one.summary).classes("muted")
             self._input = ui.textarea(placeholder="Say something").props(
                 f'autogrow outlined dense rows=1 maxlength={LONGEST} aria-label="Message"'
-            ).classes("words").on("keydown.enter.exact.prevent", self._send)
+            ).classes("words").on("keydown.enter.exact", self._send, js_handler=SEND)
             self._stop = ui.button(icon="stop", on_click=self._halt).props(
                 'round dense color=negative aria-label="Stop the reply"').tooltip("Stop the reply")
             ui.button(icon="send", on_click=self._send).props(
@@ -179,9 +182,12 @@ class Playground:
             await room.reset()
             return
         answer = await self._ask(command)
-        self._lines.say(lambda: draw_answer(answer))
+        if answer.blocks:
+            self._lines.say(lambda: draw_answer(answer))
         if answer.vote is not None:
-            await room.recall()
+            room.voted(answer.vote)
+        if command.name == "mydata":
+            await self._rooms.recall()  # what was forgotten stands nowhere any more
 
     async def _ask(self, command: Command, channel: ChannelKey | None = None) -> Answer:
         assert self._room is not None
@@ -215,8 +221,12 @@ class Playground:
         dialog.on("hide", dialog.delete)
 
     async def _reset(self) -> None:
-        if self._room is not None:
+        if self._room is None:
+            return
+        try:
             await self._room.reset()
+        except RapportError as error:
+            ui.notify(str(error), type="negative")
 
     def _halt(self) -> None:
         if self._room is not None:

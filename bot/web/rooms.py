@@ -22,7 +22,7 @@ from bot.conversation import Conversation, Heard, Reply
 from bot.errors import RapportError
 from bot.learning_port import Seen
 from bot.store import Store
-from bot.types import ChannelKey, Message, VoteValue
+from bot.types import ChannelKey, Message, Vote, VoteValue
 
 log = logging.getLogger(__name__)
 
@@ -79,24 +79,36 @@ class Room:
         self._store = store
         self._watchers: set[Watcher] = set()
         self._replies: dict[asyncio.Task[None], Line] = {}
+        self._recalling = asyncio.Lock()
 
     async def recall(self) -> None:
-        """Read from the store what was said here."""
-        turns = await self._store.history(self.channel, LINES)
-        keys = [turn.exchange_id for turn in turns if turn.exchange_id is not None]
-        versions = {one.id: one.adapter for one in await self._store.exchanges(keys)}
-        self.lines = []
-        for turn in turns:
-            if turn.exchange_id is None:
-                author = turn.author_name or turn.author or ""
-                self.lines.append(Line("person", author, turn.content))
-                continue
-            votes = await self._store.current_votes_on(turn.exchange_id)
-            self.lines.append(Line(
-                "bot", versions.get(turn.exchange_id, ""), turn.content, turn.exchange_id,
-                votes={vote.rater: vote.value for vote in votes},
-            ))  # fmt: skip
+        """Read from the store what was said here; replies that are being made stay."""
+        async with self._recalling:
+            turns = await self._store.history(self.channel, LINES)
+            keys = [turn.exchange_id for turn in turns if turn.exchange_id is not None]
+            versions = {one.id: one.adapter for one in await self._store.exchanges(keys)}
+            votes: dict[int, dict[str, VoteValue]] = {}
+            for vote in await self._store.current_votes_among(keys):
+                votes.setdefault(vote.exchange_id, {})[vote.rater] = vote.value
+            lines = [
+                Line("person", turn.author_name or turn.author or "", turn.content)
+                if (key := turn.exchange_id) is None
+                else Line("bot", versions.get(key, ""), turn.content, key, votes=votes.get(key, {}))
+                for turn in turns
+            ]
+            told = {line.exchange for line in lines if line.exchange is not None}
+            # Their questions are on record already, and they themselves are not.
+            self.lines = lines + [
+                line for line in self._replies.values() if line.exchange not in told
+            ]
         self._tell(None)
+
+    def voted(self, vote: Vote) -> None:
+        """Show a vote that was given in another way."""
+        for line in self.lines:
+            if line.exchange == vote.exchange_id:
+                line.votes[vote.rater] = vote.value
+                self._tell(line)
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Be told of changes; returns what ends that."""
@@ -167,14 +179,18 @@ class Room:
         if rival is None or line.exchange is None or rival.exchange is None:
             return
         better, worse = (rival, line) if other else (line, rival)
-        await self._other.choose(
-            self.channel, better.exchange or 0, worse.exchange or 0, person, SOURCE
-        )
+        line.rival = None  # at once, or another person could choose meanwhile
+        try:
+            await self._other.choose(
+                self.channel, better.exchange or 0, worse.exchange or 0, person, SOURCE
+            )
+        except RapportError:
+            line.rival = rival
+            raise
         if other:
             line.text, line.exchange, line.author = rival.text, rival.exchange, rival.author
             line.votes = {}
         line.votes[person] = 1
-        line.rival = None
         self._tell(line)
 
     def see(self, seen: Seen) -> None:
@@ -244,6 +260,10 @@ class Room:
 
     def _over(self, task: asyncio.Task[None]) -> None:
         line = self._replies.pop(task)
+        line.ended = True  # also where it was cancelled before it began
+        if not (line.text or line.note) and line in self.lines:
+            self.lines.remove(line)  # answered together with what came after it
+            self._tell(None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an answer in %s failed", self.channel, exc_info=error)
             line.note = "Something went wrong; the log has it."
@@ -257,7 +277,10 @@ class Room:
 
     def _tell(self, line: Line | None) -> None:
         for watcher in list(self._watchers):
-            watcher(line)
+            try:
+                watcher(line)
+            except Exception:
+                log.exception("a page could not show what changed in %s", self.channel)
 
 
 class Rooms:
@@ -286,6 +309,11 @@ class Rooms:
             task = self._recalled[name] = asyncio.create_task(room.recall())
         await asyncio.shield(task)
         return room
+
+    async def recall(self) -> None:
+        """Read all of them from the store again: something was deleted."""
+        for room in self._rooms.values():
+            await room.recall()
 
     async def close(self) -> None:
         """End every reply."""

@@ -16,12 +16,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from bot.ended import ended
-from bot.errors import ConfigError
+from bot.errors import ConfigError, RapportError
 
 log = logging.getLogger(__name__)
 
 FAREWELL_SECONDS = 1
 """For how long open connections may go on once the server is to stop."""
+EVERYWHERE = ("0.0.0.0", "::")
+"""Every address of the machine."""
 LARGEST_FRAME = 1 << 20
 """Bytes of a websocket message."""
 
@@ -39,11 +41,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
-        self._listens.set()
+        if not self.should_exit:
+            self._listens.set()
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that a port that is taken is told before anything is opened.
+    """A socket with an address, so that one that is taken is told before anything is opened.
 
     Raises:
         ConfigError: the address cannot be used.
@@ -67,13 +70,17 @@ def bound(host: str, port: int) -> socket.socket:
 def address(listening: socket.socket) -> str:
     """What to type into a browser."""
     host, port = listening.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
+    if host in EVERYWHERE:
         host = socket.gethostname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def serve(app: ASGIApp, listening: socket.socket, started: asyncio.Event) -> None:
-    """Answer requests until cancelled; `started` is set once the first can be answered."""
+    """Answer requests until cancelled; `started` is set once the first can be answered.
+
+    Raises:
+        RapportError: it could not start.
+    """
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="on", ws_max_size=LARGEST_FRAME,
         timeout_graceful_shutdown=FAREWELL_SECONDS, server_header=False,
@@ -82,6 +89,7 @@ async def serve(app: ASGIApp, listening: socket.socket, started: asyncio.Event) 
     task = asyncio.create_task(server.serve(sockets=[listening]), name="pages")
     try:
         await asyncio.shield(task)
+        raise RapportError("the web server could not start, or ended by itself; the log says why")
     finally:
         server.should_exit = True
         await ended(task)

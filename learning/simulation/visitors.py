@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from typing import cast
 
@@ -46,6 +47,12 @@ class Visitors:
         self._watchers: set[Callable[[Seen], None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._progress = (0, 0)
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why those who came last left before the end; empty where they did not."""
+        return self._trouble
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -71,7 +78,7 @@ class Visitors:
             raise LearningError("simulated people are voting already; wait for them to end")
         if taste not in TASTES:
             raise LearningError(f"there is no taste {taste!r}; one of {', '.join(TASTES)}")
-        self._progress = (0, votes)
+        self._progress, self._trouble = (0, votes), ""
         self._task = asyncio.create_task(self._visit(taste, votes), name="visitors")
 
     async def close(self) -> None:
@@ -83,17 +90,20 @@ class Visitors:
     async def _visit(self, taste: str, votes: int) -> None:
         try:
             # Numbers and seeds that no visit before this one had.
-            first = await self._store.count_exchanges()
+            first = int(datetime.now(UTC).timestamp() * 1000)
             rater = await asyncio.to_thread(load_rater, SHIPPED / f"{taste}.py")
             questions = await asyncio.to_thread(read_questions)
             crowd = Crowd(rater, PEOPLE, (), first)
             asked = self._questions(crowd, asked_in_turn(questions, first), first)
             at_once = places(self._config)
-            while self._progress[0] < votes:
-                left = votes - self._progress[0]
+            while (left := votes - self._progress[0]) > 0:
                 await self._some(crowd, list(islice(asked, min(left, at_once))))
         except RapportError as error:
+            self._trouble = f"They left: {error}"
             log.warning("simulated people left: %s", error)
+        except Exception:
+            self._trouble = "They left because something went wrong; the log has it."
+            log.exception("simulated people left")
         finally:
             self._progress = (0, 0)
 

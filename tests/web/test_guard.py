@@ -87,7 +87,7 @@ async def test_the_token_is_exchanged_for_a_cookie_that_no_script_or_other_site_
         assert (wrong.status_code, "That is not the token" in wrong.text) == (403, True)
         right = await visitor.post("/login", data={"token": TOKEN})
         cookie = right.headers["set-cookie"].lower()
-        assert all(word in cookie for word in ("httponly", "samesite=strict", "max-age=3600"))
+        assert all(word in cookie for word in ("httponly", "samesite=lax", "max-age=3600"))
         assert TOKEN not in cookie
         assert (await visitor.get("/")).text == '"the page"'
         await visitor.get("/logout")
@@ -123,6 +123,26 @@ async def test_scrapers_show_the_token_itself_and_only_where_numbers_are() -> No
         assert (await scraper.get("/", headers=right)).status_code == 303
 
 
+async def test_guessing_where_numbers_are_is_limited_as_well() -> None:
+    async with client(site(logins())) as scraper:
+        for token, status in (("a", 401), ("b", 401), ("c", 401), (TOKEN, 401)):
+            sent = await scraper.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+            assert sent.status_code == status
+        assert (await scraper.post("/login", data={"token": TOKEN})).status_code == 429
+
+
+async def test_what_is_open_is_open_in_one_way_only() -> None:
+    async with client(site(logins())) as visitor:
+        for method, path in (("PUT", "/login"), ("POST", "/healthz"), ("OPTIONS", "/login")):
+            assert (await visitor.request(method, path)).status_code == 401
+
+
+async def test_cookies_of_other_programs_on_the_host_are_in_nobodys_way() -> None:
+    async with client(site(logins())) as visitor:
+        theirs = f'theme={{"dark":true}}; {COOKIE}={logins().cookie()}'
+        assert (await visitor.get("/", headers={"Cookie": theirs})).status_code == 200
+
+
 async def test_a_foreign_name_or_a_foreign_page_gets_nothing() -> None:
     async with client(site(logins("")), "http://evil.example") as rebound:
         assert (await rebound.get("/")).status_code == 421
@@ -130,7 +150,11 @@ async def test_a_foreign_name_or_a_foreign_page_gets_nothing() -> None:
     async with client(site(logins(""), names), "http://rapport.example.org:8080") as known:
         assert (await known.get("/")).status_code == 200
     async with client(site(logins(""))) as visitor:
-        for origin in ("http://evil.example", "http://localhost:9", "null"):
+        image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+        assert (await visitor.get("/", headers=image)).status_code == 403
+        assert (await visitor.get("/", headers=link)).status_code == 200
+        for origin in ("http://evil.example", "http://localhost:9", "null", "http://["):
             foreign = {"Origin": origin}
             assert (await visitor.get("/", headers=foreign)).status_code == 403
             assert (await visitor.post("/act", headers=foreign)).status_code == 403

@@ -21,12 +21,14 @@ from bot.web.health import PATIENCE, health_routes
 
 @asynccontextmanager
 async def asked(
-    app: App, *platforms: Platform, patience: float = PATIENCE
+    app: App, *platforms: Platform, patience: float = PATIENCE, good: float = 0.0
 ) -> AsyncIterator[AsyncClient]:
     """Somebody who asks a server that has only these addresses."""
     server = FastAPI()
     server.include_router(
-        health_routes(app.metrics, app.store, app.engine, platforms, patience=patience)
+        health_routes(
+            app.metrics, app.store, app.engine, platforms, patience=patience, good=good
+        )
     )
     async with AsyncClient(transport=ASGITransport(server), base_url="http://rapport") as client:
         yield client
@@ -112,3 +114,20 @@ async def test_the_numbers_are_text_that_prometheus_reads(app: App) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert 'rapport_serving_info{adapter="base"} 1.0' in answer.text.splitlines()
+
+
+async def test_whoever_asks_often_makes_no_more_writes(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[int] = []
+    check = app.store.check_writable
+
+    async def counted() -> None:
+        writes.append(1)
+        await check()
+
+    monkeypatch.setattr(app.store, "check_writable", counted)
+    async with asked(app, good=60.0) as client:
+        for _ in range(3):
+            assert (await client.get("/readyz")).status_code == 200
+    assert len(writes) == 1

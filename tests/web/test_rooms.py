@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from bot.again import Again
+from bot.answers import Asker, Command
 from bot.app import App
 from bot.errors import LearningError
 from bot.learning_port import Seen
@@ -64,6 +65,48 @@ async def test_what_is_said_and_answered_is_shown_and_stands_there_after_a_resta
     told = len(page.changes)
     await room.reset()
     assert (room.lines, len(page.changes)) == ([], told)
+
+
+async def test_reading_a_room_again_loses_no_reply_that_is_being_made_and_doubles_nothing(
+    app: App, rooms: Rooms
+) -> None:
+    room = await rooms.room("general")
+    page = Watched(room)
+    await room.say("Ada", "one")
+    await page.until_answered()
+    begun = asyncio.Event()
+    room.watch(lambda line: begun.set() if line and not line.ended and line.text else None)
+    await room.say("Ada", "two")
+    await begun.wait()
+    await asyncio.gather(room.recall(), room.recall(), room.recall())
+    await page.until_answered()
+    assert [line.text for line in room.lines if line.who == "person"] == ["one", "two"]
+    assert len(room.lines) == 4 and all(line.ended for line in room.lines)
+    newest = await app.store.last_exchange(room.channel)
+    assert newest is not None and room.lines[-1].exchange == newest.id
+
+
+async def test_what_a_person_has_forgotten_stands_in_no_room(app: App, rooms: Rooms) -> None:
+    room = await rooms.room("general")
+    await room.say("Ada", "my secret")
+    await Watched(room).until_answered()
+    asker = Asker(room.channel, "Ada", "button", operator=True)
+    await app.commands.run(Command("mydata", "forget yes"), asker)
+    await rooms.recall()
+    assert room.lines == []
+
+
+async def test_a_page_that_fails_keeps_no_other_from_seeing(app: App, rooms: Rooms) -> None:
+    room = await rooms.room("general")
+
+    def fail(line: Line | None) -> None:
+        raise RuntimeError("this page is broken")
+
+    room.watch(fail)
+    page = Watched(room)
+    await room.say("Ada", "hello")
+    await page.until_answered()
+    assert room.lines[-1].exchange is not None
 
 
 async def test_a_vote_is_kept_changed_and_taken_back_by_the_same_thumb(

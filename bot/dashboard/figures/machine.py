@@ -124,9 +124,11 @@ async def _card() -> tuple[int, int] | None:
     try:
         told, _ = await asyncio.wait_for(asked.communicate(), _PATIENCE)
     except TimeoutError:
-        asked.kill()
-        await asked.wait()
         return None
+    finally:
+        if asked.returncode is None:
+            asked.kill()
+            await asked.wait()
     return card_of(told.decode(errors="replace"))
 
 
