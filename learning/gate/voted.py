@@ -67,8 +67,8 @@ def votes_checks(
     return (
         Check(
             "learned", learned.convincing, learned.lower, 0.0,
-            f"Of {len(voted)} rated replies it never saw, the liked ones stand out from the "
-            f"disliked more than with the base: {learned}, at the {1 - learned.error:.1%} "
+            f"Of {len(voted)} rated replies it never saw the liked ones are, beside the base, "
+            f"{learned}, at the {1 - learned.error:.1%} "
             f"confidence that gate {gates_before + 1} asks of all these together"
             f"{'.' if learned.convincing else ': not enough to rule out luck.'}",
         ),
@@ -91,7 +91,7 @@ def _better(voted: Sequence[Voted], error: float) -> Check:
     passed = looks.convincing and not looks.worse
     return Check(
         "better", passed, looks.lower, 0.0,
-        f"The liked ones stand out more than with the version that serves: {looks}, at "
+        f"Beside the version that serves the liked ones are {looks}, at "
         f"{1 - error:.0%} confidence{'.' if passed else ': not enough to take its place.'}",
     )
 
@@ -135,7 +135,7 @@ class _Looks:
             f"{self.apart.difference:+.2f} spreads higher by its head ({_surely(self.apart, 2)}), "
         )  # fmt: skip
         return (
-            f"{self.alike.difference:+.2f} spreads nearer to how it talks "
+            f"{self.alike.difference:+.2f} spreads nearer to how it talks than the others "
             f"({_surely(self.alike, 2)}), {apart}{self.moved.difference:+.3f} nats a token "
             f"likelier ({_surely(self.moved, 3)})"
         )
