@@ -21,7 +21,7 @@ demo test bench: export TRANSFORMERS_OFFLINE := 1
 help: ## List what make can do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(RUNS) ## Talk to the built-in model, vote, and watch it learn
+demo: $(RUNS) ## Open the playground: talk, vote, and watch the built-in model learn
 	@$(BIN)/rapport demo
 
 # A process a core, each computing on one: faster than one process that computes on all.
