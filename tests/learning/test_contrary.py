@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.config import EngineConfig, TasteConfig
+from bot.config import Config, EngineConfig, TasteConfig
 from bot.engine.local import LocalEngine
+from learning.freezing import prepare
 from learning.taste.contrary import contrary, without_contrary
 from learning.types import Example
 from tests.engine.tiny import load, make_model
@@ -42,8 +43,13 @@ def test_with_votes_at_random_hardly_anybody_is_found() -> None:
     assert sum(bool(one) for one in found) <= 10  # 5 of 100 are expected at most
 
 
-def test_where_half_go_against_half_nobody_can_say_who_is_contrary() -> None:
+def test_where_so_many_are_contrary_nobody_can_say_who_is() -> None:
     assert contrary(*world(10, 20, 5), RIDGE, ALPHA) == {}
+    # Four people who vote often, against six who vote half as often.
+    look, liked, raters = world(10, 40, 4)
+    kept = [place for place in range(400) if place % 10 < 4 or place < 200]
+    some = look[kept], [liked[place] for place in kept], [raters[place] for place in kept]
+    assert contrary(*some, RIDGE, ALPHA) == {}
 
 
 def test_too_few_votes_or_people_find_nobody() -> None:
@@ -58,7 +64,7 @@ def test_who_has_only_one_kind_of_vote_is_not_contrary() -> None:
     assert contrary(look, liked, raters, RIDGE, ALPHA) == {}
 
 
-async def test_a_reply_that_others_rated_too_stays(tmp_path: Path) -> None:
+async def test_a_run_is_without_what_contrary_people_alone_have_rated(tmp_path: Path) -> None:
     config = EngineConfig(rows=4, adapter_rank=4)
     engine = LocalEngine(load(make_model(tmp_path), config), config, 0.25)
     try:
@@ -77,6 +83,13 @@ async def test_a_reply_that_others_rated_too_stays(tmp_path: Path) -> None:
         assert {one.exchange_id for one in examples} - {one.exchange_id for one in kept} == {
             number for number in range(0, 200, 10) if number != 190
         }
+        settings = Config.model_validate(
+            {"learning": {"objective": "sft", "gate": {"anchors": 4}, "sft": {"gauge": 4}}}
+        )
+        prepared = await prepare(
+            engine, settings, engine.info.fingerprint, examples, lambda _: None
+        )
+        assert (prepared.snapshot.examples, set(prepared.contrary)) == (tuple(kept), {"p0"})
         everybody, nobody = await without_contrary(
             engine, examples, TasteConfig(contrary_alpha=0.0)
         )

@@ -20,6 +20,7 @@ from learning.gate.checks import canary_checks, conclude
 from learning.gate.judge import judge
 from learning.gate.scores import opinions
 from learning.gate.voted import Voted, votes_checks
+from learning.metrics import difference_bound, spent_error
 from learning.taste.features import features_of
 from learning.taste.head import Head
 from learning.types import Check, Snapshot, Verdict
@@ -325,6 +326,15 @@ def test_three_looks_share_the_error_of_two() -> None:
     moved = votes(0.5, 0.0, 24, spread=0.3)
     two, three = (asked(some)[0].value for some in (moved, with_heads(moved, 0.0, 1.0)))
     assert 0 < three < two
+
+
+def test_half_of_the_error_is_the_heads() -> None:
+    heads = with_heads(votes(0.0, 0.0, 24), 1.0, 0.0)
+    liked, clusters = [one.liked for one in heads], [one.cluster for one in heads]
+    alone = difference_bound(
+        [one.ours or 0.0 for one in heads], liked, clusters, spent_error(GateConfig().alpha, 0) / 2
+    )
+    assert asked(heads)[0].value == pytest.approx(alone.lower)
 
 
 def test_a_candidate_merely_sharper_everywhere_has_learned_nothing() -> None:
