@@ -16,6 +16,18 @@ from bot.types import BASE, ChannelKey, Exchange, Message, Sampling, Timings, Tu
 from tests.web.visits import Demo, demo, visit
 
 MESSAGE = "Message"
+QUICK = """
+[learning.taste]
+rounds = 1
+draws = 4
+
+[learning.gate]
+folds = 2
+replies = 24
+anchors = 32
+reported_prompts = 0
+"""
+"""A run that takes a part of the time; everything is done all the same."""
 EVIL = '<script>document.title = "taken"</script><img src="https://example.org/a.png"> **bold** '
 
 
@@ -191,7 +203,12 @@ def test_a_server_that_starts_again_is_found_again_with_everything(
 
 @pytest.mark.slow
 def test_a_newcomer_sees_the_whole_circle(browser: Browser, tmp_path: Path) -> None:
-    with demo(tmp_path) as running, visit(browser, f"{running.url}/?channel=crowd") as page:
+    config = tmp_path / "config.toml"
+    config.write_text(QUICK, encoding="utf-8")
+    with (
+        demo(tmp_path / "data", "--config", str(config)) as running,
+        visit(browser, f"{running.url}/?channel=crowd") as page,
+    ):
         page.get_by_role("button", name="Retrain").click()
         expect(page.get_by_text("Not enough to learn from")).to_be_visible()
         page.get_by_role("button", name="Let them vote").click()
