@@ -84,6 +84,7 @@ class Room:
     async def recall(self) -> None:
         """Read from the store what was said here; replies that are being made stay."""
         async with self._recalling:
+            making = list(self._replies.values())
             turns = await self._store.history(self.channel, LINES)
             keys = [turn.exchange_id for turn in turns if turn.exchange_id is not None]
             versions = {one.id: one.adapter for one in await self._store.exchanges(keys)}
@@ -97,10 +98,10 @@ class Room:
                 for turn in turns
             ]
             told = {line.exchange for line in lines if line.exchange is not None}
-            # Their questions are on record already, and they themselves are not.
-            self.lines = lines + [
-                line for line in self._replies.values() if line.exchange not in told
-            ]
+            # Their questions are on record already; they themselves were not when that was read,
+            # even where they have ended meanwhile.
+            making = list(dict.fromkeys((*making, *self._replies.values())))
+            self.lines = lines + [line for line in making if line.exchange not in told]
         self._tell(None)
 
     def voted(self, vote: Vote) -> None:
@@ -130,15 +131,17 @@ class Room:
             channel=self.channel, author=person, text=text, platform_id=uuid.uuid4().hex,
             time=datetime.now(UTC), author_name=person,
         )
-        heard = await self._conversation.hear(message)
-        if heard is None:
-            return
-        self._add(Line("person", person, text))
-        line = Line("bot", "", "", ended=False)
-        self._add(line)
-        task = asyncio.create_task(self._answered(heard, line), name=f"answer in {self.channel}")
-        self._replies[task] = line
-        task.add_done_callback(self._over)
+        async with self._recalling:  # on record and in sight at once
+            heard = await self._conversation.hear(message)
+            if heard is None:
+                return
+            self._add(Line("person", person, text))
+            line = Line("bot", "", "", ended=False)
+            self._add(line)
+            answer = self._answered(heard, line)
+            task = asyncio.create_task(answer, name=f"answer in {self.channel}")
+            self._replies[task] = line
+            task.add_done_callback(self._over)
 
     def stop(self) -> None:
         """End the replies that are being made; what was said until then stays."""
