@@ -24,11 +24,10 @@ from bot.config import TasteConfig
 from bot.engine.base import Engine
 from learning.metrics import auc
 from learning.taste.features import features_of, readable, scale_of
-from learning.taste.head import fit
+from learning.taste.head import fit_without
+from learning.taste.refine import MOST_RATED
 from learning.types import Example
 
-MOST_RATED = 4000
-"""Examples that are looked at, the newest ones."""
 ROUNDS = 10
 MOST = 0.4
 """The largest share of votes that may go against the others."""
@@ -72,13 +71,16 @@ def contrary(
         return {}
     seen = scale_of(look)(look)
     side = np.asarray(liked, dtype=bool)
-    by = {person: np.asarray([person in some for some in raters]) for person in people}
+    by = {
+        person: np.flatnonzero([person in some for some in raters]) for person in people
+    }
     found: dict[str, float] = {}
     for _ in range(ROUNDS):
-        trusted = np.asarray([not found.keys() >= set(some) for some in raters])
+        trusted = np.flatnonzero([not found.keys() >= set(some) for some in raters])
+        scores = _scores(seen, side, trusted, list(by.values()), ridge)
         now = {
-            person: luck for person in people
-            if (luck := _luck(seen, side, by[person], trusted, ridge)) < alpha / len(people)
+            person: luck for (person, theirs), told in zip(by.items(), scores, strict=True)
+            if (luck := _luck(side[theirs], told)) < alpha / len(people)
         }
         if now.keys() == found.keys():
             break
@@ -87,19 +89,37 @@ def contrary(
     return found if theirs.mean() <= MOST else {}
 
 
-def _luck(
-    seen: np.ndarray, side: np.ndarray, theirs: np.ndarray, trusted: np.ndarray, ridge: float
-) -> float:
-    """By what chance somebody's votes stand so against a head fitted on the others'.
+def _scores(
+    seen: np.ndarray, side: np.ndarray, trusted: np.ndarray, groups: Sequence[np.ndarray],
+    ridge: float,
+) -> list[np.ndarray]:
+    """How a head of the trusted votes scores each person's replies, without what they voted."""
+    if not (side[trusted].any() and (~side[trusted]).any()):
+        return [np.zeros(len(group)) for group in groups]
+    place = {int(vote): row for row, vote in enumerate(trusted)}
+    within = [
+        np.asarray([place[int(vote)] for vote in group if int(vote) in place], dtype=np.intp)
+        for group in groups
+    ]
+    head, without = fit_without(
+        seen[trusted], side[trusted].tolist(), [1.0] * len(trusted), ridge, within
+    )
+    found = []
+    for group, told in zip(groups, without, strict=True):
+        scores = head.score(seen[group])
+        scores[np.isin(group, trusted)] = told
+        found.append(scores)
+    return found
+
+
+def _luck(side: np.ndarray, scores: np.ndarray) -> float:
+    """By what chance somebody's votes stand so against such scores.
 
     The Mann-Whitney test, one-sided, with the usual normal approximation.
     """
-    others = trusted & ~theirs
-    up, down = theirs & side, theirs & ~side
-    if not (up.any() and down.any() and side[others].any() and (~side[others]).any()):
+    ups, downs = int(side.sum()), int((~side).sum())
+    if not (ups and downs):
         return 1.0
-    head = fit(seen[others], side[others].tolist(), [1.0] * int(others.sum()), ridge).head
-    order = auc(head.score(seen[up]).tolist(), head.score(seen[down]).tolist())
-    ups, downs = int(up.sum()), int(down.sum())
+    order = auc(scores[side].tolist(), scores[~side].tolist())
     error = math.sqrt((ups + downs + 1) / (12 * ups * downs))
     return NormalDist().cdf((order - 0.5) / error)
