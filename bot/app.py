@@ -26,7 +26,7 @@ from bot.config import Config
 from bot.conversation import Conversation
 from bot.engine.base import Engine
 from bot.errors import AdapterError, ConfigError, RapportError, StoreError
-from bot.learning_port import EventKind, LearningEvent
+from bot.learning_port import RUN_ENDS, EventKind, LearningEvent
 from bot.lock import data_lock, make_folder
 from bot.logs import logging_to, quiet_libraries
 from bot.metrics import Measured, Metrics
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ADAPTERS = "adapters"
-_ENDS = ("finished", "failed", "cancelled")
 _NOTICES: dict[EventKind, NoticeKind] = {
     "progress": "progress", "stage": "progress", "verdict": "verdict", "swapped": "swap",
     "rolled_back": "swap", "approved": "swap", "failed": "problem", "fallback": "problem",
@@ -96,7 +95,7 @@ class PendingRuns:
         """Take note of an event."""
         if event.run is not None and event.kind == "queued":
             self.runs.add(event.run)
-        elif event.run is not None and event.kind in _ENDS:
+        elif event.run is not None and event.kind in RUN_ENDS:
             self.runs.discard(event.run)
             self.ended.set()
 
@@ -387,5 +386,5 @@ def as_notice(event: LearningEvent) -> Notice:
     """What the learning half tells, as platforms show it."""
     kind = _NOTICES.get(event.kind, "learning")
     share = event.progress if event.kind == "progress" else None
-    return Notice(kind, event.text, share, event.run, event.kind in _ENDS, event.adapter)
+    return Notice(kind, event.text, share, event.run, event.kind in RUN_ENDS, event.adapter)
 

@@ -19,6 +19,8 @@ EventKind = Literal[
     "rolled_back", "fallback", "tried", "waiting", "approved", "vetoed", "review",
     "watched", "drift",
 ]
+RUN_ENDS = ("finished", "failed", "cancelled")
+"""The kinds of events that a run ends with."""
 ReportState = Literal["serving", "waiting", "turned away", "shadow", "retired"]
 
 

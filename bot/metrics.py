@@ -12,19 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 
-from bot.engine.base import Delta, Engine, EngineStats, Job, Request, Score, ScoreItem
+from bot.engine.base import Around, Delta, Engine, Request
 from bot.errors import Busy, PromptTooLong, StoreError
-from bot.learning_port import LearningEvent
+from bot.learning_port import RUN_ENDS, LearningEvent
 from bot.store import Store
 from bot.types import FinishReason, Timings, Vote, VoteValue
 
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 End = FinishReason | Literal["refused"]
 """How a reply ended; ``refused`` are those the engine did not take: a full queue, a long prompt."""
 
-ENDS = ("finished", "failed", "cancelled")
 OUTCOMES = ("promote", "shadow", "reject")
 VALUES: dict[VoteValue, str] = {1: "like", -1: "dislike", 0: "withdrawn"}
 FIRST_TOKEN = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
@@ -119,7 +117,7 @@ class Metrics:
             registry=registry,
         )
         # What happens seldom is there from the start, or its first time would be no increase.
-        for end in ENDS:
+        for end in RUN_ENDS:
             self._runs.labels(end)
         for outcome in OUTCOMES:
             self._verdicts.labels(outcome)
@@ -157,7 +155,7 @@ class Metrics:
 
     def hear(self, event: LearningEvent) -> None:
         """Take note of what the learning half tells."""
-        if event.kind in ENDS:
+        if event.kind in RUN_ENDS:
             self._runs.labels(event.kind).inc()
         elif event.kind == "verdict":
             self._verdicts.labels(event.outcome).inc()
@@ -187,13 +185,11 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class Measured:
-    """An engine around an engine that watches its replies; see `bot.engine.base.Engine`."""
+class Measured(Around):
+    """An engine around an engine that watches its replies."""
 
     def __init__(self, engine: Engine, metrics: Metrics) -> None:
-        self.info = engine.info
-        self.template = engine.template
-        self._engine = engine
+        super().__init__(engine)
         self._metrics = metrics
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
@@ -221,41 +217,3 @@ class Measured:
             raise
         finally:
             self._metrics.ended(request.adapter, end, tokens, timings)
-
-    async def score(self, items: Sequence[ScoreItem]) -> list[Score]:
-        """Measure given replies; see `Engine.score`."""
-        return await self._engine.score(items)
-
-    async def load(self, name: str, folder: Path) -> None:
-        """Make a checkpoint servable; see `Engine.load`."""
-        await self._engine.load(name, folder)
-
-    async def unload(self, name: str) -> None:
-        """Forget an adapter once its last reply has ended; see `Engine.unload`."""
-        await self._engine.unload(name)
-
-    def loaded(self) -> tuple[str, ...]:
-        """Names of the adapters that can serve now."""
-        return self._engine.loaded()
-
-    def run(self, job: Job) -> AsyncGenerator[object, None]:
-        """Run background work in slices; see `Engine.run`."""
-        return self._engine.run(job)
-
-    def forget_prefix(self, cache_key: str) -> None:
-        """Drop what is kept of a channel."""
-        self._engine.forget_prefix(cache_key)
-
-    def stats(self) -> EngineStats:
-        """The inner engine's counters."""
-        return self._engine.stats()
-
-    async def close(self) -> None:
-        """Stop; see `Engine.close`."""
-        await self._engine.close()
-
-
-if TYPE_CHECKING:
-
-    def _keeps_the_protocol(engine: Measured) -> Engine:
-        return engine

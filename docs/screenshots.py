@@ -1,6 +1,6 @@
 """Makes the pictures in docs/images: every page, light and dark, wide and narrow.
 
-    python docs/screenshots.py [--out FOLDER] [--votes 120]
+    python -m docs.screenshots [--out FOLDER] [--votes 120]
 
 Opens `rapport demo` on an empty folder, lets simulated people vote, trains once, and looks at each
 page with the Chromium of the system.
@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.web.visits import CHROMIUM, QUIET, demo
 
 PAGES = {
     "chat": "/?channel=general", "overview": "/dashboard", "learning": "/learning",
@@ -26,28 +24,7 @@ PAGES = {
 }
 WIDTHS = {"": 1280, "-phone": 390}
 THEMES = ("light", "dark")
-QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)
 TALK = ("Hi there! How was your day?", "What should I cook tonight?")
-
-
-@contextmanager
-def demo(data: Path) -> Iterator[str]:
-    """The address of a demo, for as long as the context lasts."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bot.cli", "demo", "--no-browser", "--port", "0", "--data", data],
-        stdout=subprocess.PIPE, text=True,
-    )
-    assert process.stdout is not None
-    try:
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found is not None
-        yield found[0]
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def live(page: Page, url: str, votes: int) -> None:
@@ -90,12 +67,11 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory() as data, demo(Path(data)) as url,
+        tempfile.TemporaryDirectory() as data, demo(Path(data)) as running,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=QUIET
-        )
+        url = running.url
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page()
         page.set_default_timeout(600_000)
         expect.set_options(timeout=600_000)

@@ -197,3 +197,55 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop: running replies end as ``cancelled``, the thread is joined."""
+
+
+class Around:
+    """An engine around an engine, which changes nothing: what watches replies, or chooses among
+    them, begins with it and says only what it does otherwise."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.info = engine.info
+        self.template = engine.template
+        self._engine = engine
+
+    def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Generate one reply; see `Engine.stream`."""
+        return self._engine.stream(request)
+
+    async def score(self, items: Sequence[ScoreItem]) -> list[Score]:
+        """Measure given replies; see `Engine.score`."""
+        return await self._engine.score(items)
+
+    async def load(self, name: str, folder: Path) -> None:
+        """Make a checkpoint servable; see `Engine.load`."""
+        await self._engine.load(name, folder)
+
+    async def unload(self, name: str) -> None:
+        """Forget an adapter once its last reply has ended; see `Engine.unload`."""
+        await self._engine.unload(name)
+
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the adapters that can serve now."""
+        return self._engine.loaded()
+
+    def run(self, job: Job) -> AsyncGenerator[object, None]:
+        """Run background work in slices; see `Engine.run`."""
+        return self._engine.run(job)
+
+    def forget_prefix(self, cache_key: str) -> None:
+        """Drop what is kept of a channel."""
+        self._engine.forget_prefix(cache_key)
+
+    def stats(self) -> EngineStats:
+        """The inner engine's counters."""
+        return self._engine.stats()
+
+    async def close(self) -> None:
+        """Stop; see `Engine.close`."""
+        await self._engine.close()
+
+
+if TYPE_CHECKING:
+
+    def _keeps_the_protocol(engine: Around) -> Engine:
+        return engine

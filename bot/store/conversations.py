@@ -285,7 +285,9 @@ def _history(
         .limit(limit)
     )
     replied = connection.execute(
-        select(exchanges.c.id, exchanges.c.after_message, exchanges.c.reply)
+        select(
+            exchanges.c.id, exchanges.c.after_message, exchanges.c.reply, exchanges.c.adapter
+        )
         .where(exchanges.c.channel_id == channel.id, exchanges.c.id > channel.reset_exchange)
         .where(exchanges.c.reply != "", stands(), *placed_earlier)
         .order_by(exchanges.c.id.desc())
@@ -297,7 +299,10 @@ def _history(
         for row in said
     ]
     placed += [
-        ((row.after_message, row.id), StoredTurn("assistant", row.reply, None, row.id))
+        (
+            (row.after_message, row.id),
+            StoredTurn("assistant", row.reply, None, row.id, adapter=row.adapter),
+        )
         for row in replied
     ]
     placed.sort(key=lambda item: item[0])

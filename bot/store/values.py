@@ -27,6 +27,8 @@ class StoredTurn:
     exchange_id: int | None
     """The exchange that the reply belongs to; None for a person's message."""
     author_name: str = ""
+    adapter: str = ""
+    """The version that replied; empty for a person's message."""
 
 
 @dataclass(frozen=True, slots=True)

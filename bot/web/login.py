@@ -7,15 +7,13 @@ A plain form, because nothing else is to be served to strangers. Knows the token
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
+from bot.web.frame import ASSETS
 from bot.web.guard import COOKIE, LARGEST_BODY, Logins
-
-ASSETS = Path(__file__).parent / "assets"
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Rapport: log in</title>

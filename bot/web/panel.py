@@ -7,19 +7,24 @@ as they come.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
+from bot.dashboard.charts import curve_options
+from bot.dashboard.parts import Chart, attempt
+from bot.dashboard.wording import sentence, votes
 from bot.errors import RapportError
-from bot.learning_port import Crowd, Learning, Report
+from bot.learning_port import Crowd, Learning
+from bot.lessons import report_answer
 from bot.platforms.base import Notice
+from bot.web.blocks import draw_answer
 from bot.web.standing import SECONDS, Standing, Standings
 
 NOTICES = 6
 """Notices that stay in sight."""
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8a8f98"
+CURVE = 210
+"""Pixels of the height of the curve."""
 VOTES = (60, 120, 200)
 STAGES = {
     "preparing": "Preparing: the base model answers what people rated",
@@ -42,7 +47,6 @@ class Panel:
         self._crowd = crowd
         self._hear = hear
         self._verdict = ""
-        self._points = 0
 
     async def build(self) -> ui.element:
         """Draw it and keep it true until the browser leaves."""
@@ -68,17 +72,19 @@ class Panel:
         with ui.element("div").classes("buttons"):
             self._retrain = ui.button("Retrain", icon="school", on_click=self._ask_run).props(
                 "no-caps unelevated")
-            self._cancel = ui.button("Give up", on_click=lambda: self._do(self._learning.cancel())
-                                     ).props("no-caps flat")
-            self._back = ui.button("Roll back", icon="undo", on_click=self._ask_back).props(
-                "no-caps flat")
+            self._cancel = ui.button(
+                "Give up", on_click=lambda: self._do(self._learning.cancel())
+            ).props("no-caps flat")
+            self._back = ui.button(
+                "Roll back", icon="undo", on_click=lambda: self._do(self._learning.rollback())
+            ).props("no-caps flat")
 
     def _draw_run(self) -> None:
         with ui.element("div") as self._progress:
             self._stage = ui.label().classes("muted")
             self._bar = ui.linear_progress(0.0, show_value=False, size="8px").props(
                 'rounded aria-label="Progress of the run"')
-        self._chart = ui.echart(_curves()).classes("curve").props('aria-label="Loss of the run"')
+        self._chart = Chart("Loss of the run by step: learned from, and set aside")
         self._chart.set_visibility(False)
 
     def _draw_verdict(self) -> None:
@@ -126,10 +132,7 @@ class Panel:
             f"{likes} of {rated} rated replies liked ({likes / rated:.0%})" if rated
             else "None of its replies has been rated yet"
         )
-        self._votes.set_text(
-            f"{status.votes_since} {'vote' if status.votes_since == 1 else 'votes'} "
-            "since the last run"
-        )
+        self._votes.set_text(f"{votes(status.votes_since)} since the last run")
         self._back.set_visibility(status.serving != "base" and status.running is None)
         self._show_run(standing)
         if status.verdict != self._verdict:
@@ -142,7 +145,7 @@ class Panel:
             self._show_crowd(self._crowd)
 
     def _show_run(self, standing: Standing) -> None:
-        running, points = standing.status.running, standing.curve
+        running, curves = standing.status.running, standing.curves
         self._retrain.set_enabled(running is None)
         self._cancel.set_visibility(running is not None)
         self._progress.set_visibility(running is not None)
@@ -151,15 +154,9 @@ class Panel:
         left = "" if running.eta_seconds is None else f", about {running.eta_seconds:.0f} s left"
         self._stage.set_text(f"{STAGES.get(running.stage, running.stage)}{left}")
         self._bar.set_value(round(running.progress, 3))
-        if len(points) == self._points:
-            return
-        self._points = len(points)
-        for place, name in enumerate(("loss", "held_out")):
-            self._chart.options["series"][place]["data"] = [
-                [step, round(value, 4)] for step, kind, value in points if kind == name
-            ]
-        self._chart.set_visibility(bool(points))
-        self._chart.update()
+        self._chart.set_visibility(bool(curves.loss))
+        if curves.loss:
+            self._chart.draw(curve_options(running.run, curves), CURVE)
 
     def _show_crowd(self, crowd: Crowd) -> None:
         done, total = crowd.progress
@@ -170,22 +167,13 @@ class Panel:
         self._trouble.set_text(crowd.trouble)
 
     async def _ask_run(self) -> None:
-        try:
-            asked = await self._learning.retrain()
-        except RapportError as error:
-            ui.notify(_sentence(error), type="warning", multi_line=True)
-            return
-        ui.notify(_sentence(asked.text))
-        await self._look(anew=True)
+        async def ask() -> str:
+            return (await self._learning.retrain()).text
 
-    async def _ask_back(self) -> None:
-        await self._do(self._learning.rollback())
+        await self._do(ask())
 
-    async def _do(self, act: Any) -> None:
-        try:
-            ui.notify(_sentence(await act))
-        except RapportError as error:
-            ui.notify(_sentence(error), type="warning", multi_line=True)
+    async def _do(self, act: Awaitable[str]) -> None:
+        await attempt(act)
         await self._look(anew=True)
 
     async def _show_report(self) -> None:
@@ -193,12 +181,12 @@ class Panel:
         try:
             report = await self._learning.report()
         except RapportError as error:
-            ui.notify(_sentence(error), type="warning")
+            ui.notify(sentence(error), type="warning")
             return
         finally:
             self._details.props(remove="loading")
         with ui.dialog(value=True) as dialog, ui.card().classes("why"):
-            draw_report(report)
+            draw_answer(report_answer(report))
             ui.button("Close", on_click=dialog.close).props("flat no-caps")
         dialog.on("hide", dialog.delete)
 
@@ -206,7 +194,7 @@ class Panel:
         try:
             await crowd.start(self._taste.value, self._number.value)
         except RapportError as error:
-            ui.notify(_sentence(error), type="warning")
+            ui.notify(sentence(error), type="warning")
         await self._look()
 
     def _notice(self, notice: Notice) -> None:
@@ -216,50 +204,3 @@ class Panel:
             ui.label(notice.text).classes(f"notice {notice.kind}")
         while len(self._log.default_slot.children) > NOTICES:
             self._log.remove(0)
-
-
-def draw_report(report: Report) -> None:
-    """A verdict: one sentence, then the checks, then replies before and after."""
-    ui.label(f"{report.adapter} beside {report.champion}").classes("title")
-    ui.label(report.sentence).classes("text")
-    with (
-        ui.element("div").classes("scroll"), ui.element("table").classes("plain"),
-        ui.element("tbody"),
-    ):
-        for check in report.checks:
-            with ui.element("tr"):
-                mark = ("✓", "good") if check.passed else ("✗", "bad")
-                for text, kind in (mark, (check.name, ""), (check.reason, "")):
-                    with ui.element("td").classes(kind):
-                        ui.label(text)
-    for prompt, before, after in report.samples:
-        with ui.element("div").classes("sample"):
-            ui.label(prompt).classes("author")
-            ui.label(f"{report.champion}: {before}").classes("text muted")
-            ui.label(f"{report.adapter}: {after}").classes("text")
-
-
-def _sentence(said: object) -> str:
-    """A message of the learning half as a sentence of its own."""
-    text = " ".join(str(said).split())
-    return text[:1].upper() + text[1:]
-
-
-def _curves() -> dict[str, Any]:
-    axis = {"nameTextStyle": {"color": GREY}, "axisLabel": {"color": GREY},
-            "splitLine": {"lineStyle": {"color": GREY, "opacity": 0.25}}}
-    line = {"type": "line", "showSymbol": False, "data": []}
-    return {
-        "title": {"text": "Loss, nats a token", "textStyle": {"fontSize": 12, "color": GREY}},
-        "aria": {"enabled": True},
-        "animation": False,
-        "grid": {"left": 36, "right": 12, "top": 44, "bottom": 40},
-        "legend": {"top": 18, "left": 0, "textStyle": {"color": GREY}, "itemHeight": 8},
-        "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "value", "name": "step", "nameLocation": "middle", "nameGap": 24, **axis},
-        "yAxis": {"type": "value", "scale": True, **axis},
-        "series": [
-            {"name": "training", "color": BLUE, **line},
-            {"name": "held out", "color": VERMILION, "lineStyle": {"type": "dashed"}, **line},
-        ],
-    }

@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 from bot.again import Again
-from bot.conversation import Conversation, Heard, Reply
+from bot.conversation import Conversation, Heard, Reply, ReplyEvent
 from bot.errors import RapportError
 from bot.learning_port import Seen
 from bot.store import Store
@@ -87,14 +87,13 @@ class Room:
             making = list(self._replies.values())
             turns = await self._store.history(self.channel, LINES)
             keys = [turn.exchange_id for turn in turns if turn.exchange_id is not None]
-            versions = {one.id: one.adapter for one in await self._store.exchanges(keys)}
             votes: dict[int, dict[str, VoteValue]] = {}
             for vote in await self._store.current_votes_among(keys):
                 votes.setdefault(vote.exchange_id, {})[vote.rater] = vote.value
             lines = [
                 Line("person", turn.author_name or turn.author or "", turn.content)
                 if (key := turn.exchange_id) is None
-                else Line("bot", versions.get(key, ""), turn.content, key, votes=votes.get(key, {}))
+                else Line("bot", turn.adapter, turn.content, key, votes=votes.get(key, {}))
                 for turn in turns
             ]
             told = {line.exchange for line in lines if line.exchange is not None}
@@ -218,41 +217,38 @@ class Room:
 
     async def _answered(self, heard: Heard, line: Line) -> None:
         try:
-            async with aclosing(self._conversation.answer(heard)) as events:
-                async for event in events:
-                    if isinstance(event, Reply):
-                        line.text, line.exchange = event.text, event.exchange_id
-                        line.note = event.note
-                    else:
-                        line.text += event.text
-                    line.author = event.adapter
-                    self._tell(line)
+            await self._follow(self._conversation.answer(heard), line, line)
         except asyncio.CancelledError:
             await self._cut(line)
             raise
-        except RapportError as error:
-            line.note = " ".join(str(error).split())
-        finally:
-            line.ended = True
-            self._tell(line)
 
     async def _answered_again(self, line: Line, exchange: int, rival: Line) -> None:
         try:
-            async with aclosing(self._other.answer(self.channel, exchange)) as events:
-                async for event in events:
-                    if isinstance(event, Reply):
-                        rival.text, rival.exchange = event.text, event.exchange_id
-                    else:
-                        rival.text += event.text
-                    rival.author = event.adapter
-                    self._tell(line)
-        except RapportError as error:
-            line.note = " ".join(str(error).split())
+            await self._follow(self._other.answer(self.channel, exchange), rival, line)
         finally:
-            rival.ended = True
             if rival.exchange is None:
                 line.rival = None  # stopped, or nothing came: there is nothing to choose
-            self._tell(line)
+                self._tell(line)
+
+    async def _follow(
+        self, answer: AsyncGenerator[ReplyEvent, None], grows: Line, shown: Line
+    ) -> None:
+        """Let a line grow with an answer, and say so of the line that it is shown with."""
+        try:
+            async with aclosing(answer) as events:
+                async for event in events:
+                    if isinstance(event, Reply):
+                        grows.text, grows.exchange = event.text, event.exchange_id
+                        grows.note = event.note
+                    else:
+                        grows.text += event.text
+                    grows.author = event.adapter
+                    self._tell(shown)
+        except RapportError as error:
+            shown.note = " ".join(str(error).split())
+        finally:
+            grows.ended = True
+            self._tell(shown)
 
     async def _cut(self, line: Line) -> None:
         """What is left of a reply that was stopped can be voted on like any other."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bot.dashboard.figures.runs import RunCurves, run_curves
 from bot.learning_port import Learning, LearningStatus
 from bot.store import Store
 
@@ -27,8 +28,8 @@ class Standing:
     """Replies of the serving version that people like."""
     rated: int
     """Its replies that people rated."""
-    curve: tuple[tuple[int, str, float], ...]
-    """The (step, name, value) points of the run that is on."""
+    curves: RunCurves
+    """How the loss of the run that is on has fallen so far."""
 
 
 class Standings:
@@ -59,6 +60,6 @@ class Standings:
     async def _look(self) -> Standing:
         status = await self._learning.status()
         likes, rated = await self._store.like_rate(status.serving)
-        running = status.running
-        points = await self._store.curve(running.run) if running is not None else []
-        return Standing(status, likes, rated, tuple(points))
+        on = status.running
+        curves = await run_curves(self._store, on.run) if on is not None else RunCurves()
+        return Standing(status, likes, rated, curves)

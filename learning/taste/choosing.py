@@ -16,7 +16,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
-from bot.engine.base import Delta, Engine, EngineStats, Job, Request, Score, ScoreItem
+from bot.engine.base import Around, Delta, Engine, Request
 from bot.types import Timings
 from learning.drawing import whole
 from learning.taste.features import Looks, dimensions
@@ -24,17 +24,15 @@ from learning.taste.head import Head
 from learning.taste.kept import read_head
 
 
-class Choosing:
-    """An engine around an engine; see `bot.engine.base.Engine`.
+class Choosing(Around):
+    """An engine around an engine that may give the best of several replies.
 
     Args:
         rows: replies that the inner engine generates at the same time.
     """
 
     def __init__(self, engine: Engine, rows: int) -> None:
-        self.info = engine.info
-        self.template = engine.template
-        self._engine = engine
+        super().__init__(engine)
         self._rows = rows
         self._running = 0
         self._looks = Looks(engine)
@@ -91,41 +89,17 @@ class Choosing:
         features = await self._looks.at([(prompt, one.ids) for one in replies])
         return int(head.score(features).argmax())
 
-    async def score(self, items: Sequence[ScoreItem]) -> list[Score]:
-        """Measure given replies; see `Engine.score`."""
-        return await self._engine.score(items)
-
     async def load(self, name: str, folder: Path) -> None:
         """Make a checkpoint servable, with its head where it has one; see `Engine.load`."""
         head = await asyncio.to_thread(read_head, folder, dimensions(self.info.hidden))
-        await self._engine.load(name, folder)
+        await super().load(name, folder)
         if head is not None:
             self._heads[name] = head
 
     async def unload(self, name: str) -> None:
         """Forget an adapter once its last reply has ended; see `Engine.unload`."""
         self._heads.pop(name, None)
-        await self._engine.unload(name)
-
-    def loaded(self) -> tuple[str, ...]:
-        """Names of the adapters that can serve now."""
-        return self._engine.loaded()
-
-    def run(self, job: Job) -> AsyncGenerator[object, None]:
-        """Run background work in slices; see `Engine.run`."""
-        return self._engine.run(job)
-
-    def forget_prefix(self, cache_key: str) -> None:
-        """Drop what is kept of a channel."""
-        self._engine.forget_prefix(cache_key)
-
-    def stats(self) -> EngineStats:
-        """The inner engine's counters."""
-        return self._engine.stats()
-
-    async def close(self) -> None:
-        """Stop; see `Engine.close`."""
-        await self._engine.close()
+        await super().unload(name)
 
 
 def _ended(reply: Delta) -> bool:

@@ -49,11 +49,11 @@ async def test_a_history_has_messages_and_replies_in_the_order_they_were_recorde
     await store.add_message(message(9, THERE))
     assert await store.history(HERE) == [
         StoredTurn("user", "question 1 🙂", "ann", None, "Ann"),
-        StoredTurn("assistant", "answer 1", None, first),
+        StoredTurn("assistant", "answer 1", None, first, adapter="v0001"),
         StoredTurn("user", "question 2 🙂", "bob", None, "Bob"),
         StoredTurn("user", "question 3 🙂", "ann", None, "Ann"),
-        StoredTurn("assistant", "answer 2", None, second),
-        StoredTurn("assistant", "answer 3", None, third),
+        StoredTurn("assistant", "answer 2", None, second, adapter="v0001"),
+        StoredTurn("assistant", "answer 3", None, third, adapter="v0001"),
     ]
 
 

@@ -20,7 +20,7 @@ from tests.web.visits import Demo, demo, visit
 LINK = "https://evil.example/a"
 PAGES = {
     "/dashboard": "How replies are liked", "/learning": "Change who serves",
-    "/review": "wait", "/raters": "ann",
+    "/review": "waits", "/raters": "of all votes: ann",
 }
 """Each page, and something that stands on it."""
 

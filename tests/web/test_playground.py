@@ -223,7 +223,7 @@ def test_a_newcomer_sees_the_whole_circle(browser: Browser, tmp_path: Path) -> N
         say(page, "and who is it now?")
         expect(page.locator("article.bot .badge").last).to_have_text("v0001")
         page.get_by_role("button", name="Checks, and replies").click()
-        expect(page.get_by_role("dialog")).to_contain_text("v0001 beside base")
+        expect(page.get_by_role("dialog")).to_contain_text("It was compared with the base model.")
         page.get_by_role("button", name="Close").click()
         page.get_by_role("button", name="Roll back").click()
         expect(page.get_by_text("The base model answers")).to_be_visible()

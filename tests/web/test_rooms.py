@@ -36,6 +36,16 @@ class Watched:
             await self._changed.wait()
 
 
+async def talk(room: Room, *words: str) -> Line:
+    """Ada says something and its answer has come; the last line."""
+    page = Watched(room)
+    for one in words:
+        await room.say("Ada", one)
+        await page.until_answered()
+    page.leave()
+    return room.lines[-1]
+
+
 def again_of(app: App) -> Again:
     return Again(app.engine, app.store, app.config, app.conversation, app.learning.current)
 
@@ -87,10 +97,8 @@ async def test_reading_a_room_again_loses_no_reply_that_is_being_made_and_double
 
 async def test_what_a_person_has_forgotten_stands_in_no_room(app: App, rooms: Rooms) -> None:
     room = await rooms.room("general")
+    room.again(await talk(room, "my secret"))
     page = Watched(room)
-    await room.say("Ada", "my secret")
-    await page.until_answered()
-    room.again(room.lines[-1])
     await page.until_answered()
     asker = Asker(room.channel, "Ada", "button", operator=True)
     await app.commands.run(Command("mydata", "forget yes"), asker)
@@ -115,9 +123,7 @@ async def test_a_vote_is_kept_changed_and_taken_back_by_the_same_thumb(
     app: App, rooms: Rooms
 ) -> None:
     room = await rooms.room("general")
-    await room.say("Ada", "hello")
-    await Watched(room).until_answered()
-    line = room.lines[-1]
+    line = await talk(room, "hello")
     assert line.exchange is not None
     for value, holds in ((1, 1), (-1, -1), (-1, 0)):
         await room.vote(line, "Ada", value)  # type: ignore[arg-type]  # as the thumbs give it
@@ -150,11 +156,9 @@ async def test_the_better_of_two_answers_stands_and_the_choice_is_a_pair(
     app: App, rooms: Rooms
 ) -> None:
     room = await rooms.room("general")
-    page = Watched(room)
-    await room.say("Ada", "hello")
-    await page.until_answered()
-    line = room.lines[-1]
+    line = await talk(room, "hello")
     first = line.exchange
+    page = Watched(room)
     room.again(line)
     room.again(line)  # pressed twice
     await page.until_answered()
@@ -175,8 +179,7 @@ async def test_the_better_of_two_answers_stands_and_the_choice_is_a_pair(
     assert standing == [None, rival.exchange]
     newest = await app.store.last_exchange(room.channel)
     assert newest is not None and newest.id == rival.exchange
-    await room.say("Ada", "and then?")
-    await page.until_answered()
+    await talk(room, "and then?")
     last = await app.store.last_exchange(room.channel)
     assert last is not None and last.prompt[-2].content == rival.text
 
