@@ -143,6 +143,8 @@ class RaterTrust:
     """What one vote counts in the end, at most 1."""
     reasons: tuple[str, ...]
     """One for each rule that took weight away."""
+    banned: bool = False
+    """Whether an operator has said that their votes count no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +227,26 @@ class Learning(Protocol):
         """
 
     async def raters(self) -> list[RaterTrust]:
-        """Everybody whose votes hold, those with the most first.
+        """Everybody whose votes hold, those with the most first, and who is banned.
 
         Reads every rated reply, as `review` does.
+        """
+
+    async def ban(self, rater: str, by: str) -> str:
+        """Let somebody's votes count no more, past and future ones; a sentence on what follows.
+
+        Args:
+            by: who says so, as ``platform/person``.
+
+        Raises:
+            StoreError: nobody of that name has voted, or they are banned already.
+        """
+
+    async def unban(self, rater: str, by: str) -> str:
+        """Let a banned person's votes count again; a sentence on what follows.
+
+        Raises:
+            StoreError: they are not banned.
         """
 
     async def veto(self, name: str) -> str:

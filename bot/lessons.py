@@ -25,10 +25,14 @@ LESSONS = (
     Help("/learn approve VERSION", "let a version serve that waits for approval", operator=True),
     Help("/learn veto VERSION", "turn a version away that waits for approval", operator=True),
     Help("/learn try VERSION", "let this channel try a version; `none` ends it", operator=True),
+    Help("/learn promote VERSION", "let a judged version serve, whatever the gate said",
+         operator=True),
     Help("/learn rollback [VERSION]", "serve the version before this one again", operator=True),
     Help("/learn export [csv|sft|kto|dpo]", "all votes as a file for you alone", operator=True),
     Help("/learn review [keep|drop NUMBER|next]", "liked replies that wait for your word",
          operator=True),
+    Help("/learn ban PERSON", "somebody's votes count no more", operator=True),
+    Help("/learn unban PERSON", "a banned person's votes count again", operator=True),
     Help("/learn cancel", "give up the run that is on", operator=True),
     Help("/learn pause", "start no runs until /learn resume", operator=True),
     Help("/learn resume", "let runs start again", operator=True),
@@ -38,6 +42,7 @@ MOST_BYTES = 8_000_000
 """The largest file that is sent; Discord takes ten million bytes."""
 
 _WHICH = "Which version? For example: /learn {} v3 (/learn adapters shows which one waits)"
+_WHO = "Whom? For example: /learn {} @ann; the dashboard's page about raters shows who votes."
 _TONES: dict[str, Tone] = {"promote": "good", "reject": "bad", "shadow": "learning"}
 
 
@@ -53,7 +58,8 @@ class Lessons:
             "report": self._report, "approve": self._approve, "veto": self._veto,
             "try": self._try, "rollback": self._rollback, "cancel": self._cancel,
             "export": self._export, "review": self._review, "pause": self._pause,
-            "resume": self._resume,
+            "resume": self._resume, "promote": self._promote, "ban": self._ban,
+            "unban": self._unban,
         }
         """What there is, by its name."""
 
@@ -105,6 +111,22 @@ class Lessons:
             return said(_WHICH.format("veto"), "bad")
         return said(await self._learning.veto(version_name(args)), "learning")
 
+    async def _promote(self, asker: Asker, args: str) -> Answer:
+        if not args:
+            return said("Which version? For example: /learn promote v3 (/learn adapters lists "
+                        "them)", "bad")
+        return said(await self._learning.promote(version_name(args)), "good")
+
+    async def _ban(self, asker: Asker, args: str) -> Answer:
+        if not args:
+            return said(_WHO.format("ban"), "bad")
+        return said(await self._learning.ban(person_id(args), _name(asker)), "learning")
+
+    async def _unban(self, asker: Asker, args: str) -> Answer:
+        if not args:
+            return said(_WHO.format("unban"), "bad")
+        return said(await self._learning.unban(person_id(args), _name(asker)), "learning")
+
     async def _export(self, asker: Asker, args: str) -> Answer:
         form = args.lower() or "csv"
         text = await self._learning.export(form)
@@ -116,7 +138,7 @@ class Lessons:
 
     async def _review(self, asker: Asker, args: str) -> Answer:
         word, _, number = args.lower().partition(" ")
-        by = f"{asker.channel.platform}/{asker.person}"
+        by = _name(asker)
         if word in ("keep", "drop"):
             chosen = number.strip().removeprefix("#")
             if not (chosen.isascii() and chosen.isdecimal()) or len(chosen) > 15:
@@ -240,6 +262,16 @@ def version_name(text: str) -> str:
     if found is None:
         raise RapportError(f"{text!r} is not a version, such as v3; /learn adapters lists them")
     return f"v{int(found[1]):04d}"
+
+
+def person_id(text: str) -> str:
+    """The platform's id of the person meant: a mention as Discord or Slack writes it, or an id."""
+    found = re.fullmatch(r"<@!?([A-Za-z0-9]+)(\|[^>]*)?>", text.strip(), re.ASCII)
+    return found[1] if found else text.strip().removeprefix("@")
+
+
+def _name(asker: Asker) -> str:
+    return f"{asker.channel.platform}/{asker.person}"
 
 
 def learning_line(status: LearningStatus) -> str:

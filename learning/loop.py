@@ -45,7 +45,7 @@ from learning.tracking.tracker import trackers_of
 from learning.training.driven import Trainer
 from learning.training.trainer import training_job
 from learning.votes.export import exported
-from learning.votes.raters import raters_of
+from learning.votes.raters import counting, raters_of
 from learning.votes.review import ReviewQueue
 from learning.watch.watcher import Watcher
 
@@ -74,6 +74,7 @@ class LearningLoop:
         self._store = store
         self._registry = registry
         self._config = config.learning
+        self._clock = clock
         self._announcements = Announcements(store, clock)
         watch = self._config.watch
         self._serving = Serving(
@@ -222,8 +223,21 @@ class LearningLoop:
         return await side_by_side(self._store, self._registry, one, other)
 
     async def raters(self) -> list[RaterTrust]:
-        """Everybody whose votes hold, those with the most first."""
-        return raters_of((await self._look()).votes)
+        """Everybody whose votes hold, those with the most first, and who is banned."""
+        return raters_of((await self._look()).votes, await self._store.banned())
+
+    async def ban(self, rater: str, by: str) -> str:
+        """Let somebody's votes count no more, past and future ones."""
+        gone = await self._store.ban(rater, by, self._clock())
+        return (
+            f"{rater} is banned: {counting(gone)} not counted any more, nor is any that follows. "
+            "The next run learns without them."
+        )
+
+    async def unban(self, rater: str, by: str) -> str:
+        """Let a banned person's votes count again."""
+        back = await self._store.unban(rater, by, self._clock())
+        return f"{rater} is banned no more: {counting(back)} counted again."
 
     async def veto(self, name: str) -> str:
         """Turn a version away that waits for approval; it never serves."""

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
+from bot.dashboard.bans import ask_ban, lift_ban
 from bot.dashboard.desk import Desk
 from bot.dashboard.fresh import Seldom, keep_fresh
-from bot.dashboard.parts import Tile, panel
+from bot.dashboard.parts import Choice, Tile, button, panel
 from bot.dashboard.tables import Column, Sheet
 from bot.dashboard.wording import NOTHING, liked, percent, votes
 from bot.learning_port import RaterTrust
@@ -47,6 +48,14 @@ class _Raters:
                 "No votes yet: whoever reacts to a reply with 👍 or 👎 appears here.",
                 sort="votes", page=15,
             )  # fmt: skip
+        with panel("Ban", "The votes of a banned person do not count: nothing is learned from them "
+                   "or judged by them. [permissions] in config.toml is for who may not talk."):
+            with ui.element("div").classes("buttons"):
+                self._who = Choice("rater")
+                self._ban = button("Ban", "person_off", self._ask_ban)
+            with ui.element("div").classes("buttons") as self._lift:
+                self._banned = Choice("banned")
+                button("Lift the ban", "person_add", self._ask_lift)
 
     async def refresh(self) -> None:
         """Read who votes, if that can have changed, and show it."""
@@ -57,20 +66,45 @@ class _Raters:
         self._show_tiles(found)
         self._sheet.show([
             {"id": one.rater, "rater": one.rater, "votes": one.votes, "likes": one.likes,
-             "liked": one.likes / one.votes, "trust": one.trust, "weight": one.weight,
-             "reasons": "; ".join(one.reasons)}
+             "liked": one.likes / one.votes if one.votes else None, "trust": one.trust,
+             "weight": one.weight, "reasons": "; ".join(one.reasons)}
             for one in found
         ])
+        self._offer(found)
+
+    def _offer(self, found: Sequence[RaterTrust]) -> None:
+        self._who.offer({one.rater: one.rater for one in found if not one.banned})
+        self._ban.set_enabled(any(not one.banned for one in found))
+        banned = {one.rater: one.rater for one in found if one.banned}
+        self._banned.offer(banned, first=next(iter(banned), None))
+        self._lift.set_visibility(bool(banned))
+
+    async def _ask_ban(self) -> None:
+        who = self._who.value
+        if who is None:
+            ui.notify("Choose a rater first.")
+        elif await ask_ban(self._desk, who):
+            await self._anew()
+
+    async def _ask_lift(self) -> None:
+        if self._banned.value is not None and await lift_ban(self._desk, self._banned.value):
+            await self._anew()
+
+    async def _anew(self) -> None:
+        self._seldom.again()
+        await self.refresh()
 
     def _show_tiles(self, found: Sequence[RaterTrust]) -> None:
-        total = sum(one.votes for one in found)
+        voting = [one for one in found if not one.banned]
+        total = sum(one.votes for one in voting)
         rate = LikeRate(sum(one.likes for one in found), total)
-        self._people.show(f"{len(found):,}")
+        gone = len(found) - len(voting)
+        self._people.show(f"{len(voting):,}", f"{gone:,} banned" if gone else "")
         self._votes.show(f"{total:,}", f"{percent(rate.value)} liked" if total else liked(rate))
-        if found:
+        if voting:
             self._most.show(
-                percent(found[0].votes / total), f"of all votes: {found[0].rater}, "
-                f"{votes(found[0].votes)}"
+                percent(voting[0].votes / total), f"of all votes: {voting[0].rater}, "
+                f"{votes(voting[0].votes)}"
             )
         self._trust.show(*_trust([one.trust for one in found if one.trust is not None]))
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from nicegui import ui
 
+from bot.dashboard.bans import ask_ban
 from bot.dashboard.desk import Desk
 from bot.dashboard.fresh import Seldom, keep_fresh
 from bot.dashboard.parts import attempt, button, panel
@@ -70,10 +71,20 @@ class _Review:
                     f'aria-label="Keep reply {number}"').tooltip("It may be learned from")
                 button("Drop", "block", partial(self._decide, number, keep=False)).props(
                     f'aria-label="Drop reply {number}"').tooltip("It is never learned from")
+                for rater in item.raters:
+                    button(f"Ban {rater}", "person_off", partial(self._ban, rater)).tooltip(
+                        "None of this person's votes count any more")
         return box
 
     async def _decide(self, number: int, *, keep: bool) -> None:
         await attempt(self._desk.learning.decide(number, keep, self._desk.operator))
+        await self._anew()
+
+    async def _ban(self, rater: str) -> None:
+        if await ask_ban(self._desk, rater):
+            await self._anew()
+
+    async def _anew(self) -> None:
         self._seldom.again()
         await self.refresh()
 

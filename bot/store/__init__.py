@@ -7,6 +7,7 @@ and gets them back; it never sees a table, a connection or a transaction.
 from bot.store.consent import Consent
 from bot.store.store import Store
 from bot.store.values import (
+    Ban,
     Cast,
     Decision,
     Ending,
@@ -26,6 +27,7 @@ from bot.store.values import (
 )
 
 __all__ = [
-    "Cast", "Consent", "Decision", "Ending", "Event", "FollowUp", "Judgement", "Moment", "Outcome",
-    "Posted", "Review", "Run", "Said", "Store", "StoredTurn", "Timed", "Traces", "WaitingMessage",
+    "Ban", "Cast", "Consent", "Decision", "Ending", "Event", "FollowUp", "Judgement", "Moment",
+    "Outcome", "Posted", "Review", "Run", "Said", "Store", "StoredTurn", "Timed", "Traces",
+    "WaitingMessage",
 ]

@@ -1,8 +1,8 @@
 """How the parts of the store reach the database: reads through the reader, writes the writer.
 
 Each part (`conversations`, `exchanges`, `examples`, `votes`, `rated`, `recent`, `reviews`,
-`judgements`, `people`, `runs`, `adapters`, `journal`) derives from `Access` and adds its own
-questions; `store.Store` is all of them together. Nothing here knows a table.
+`bans`, `judgements`, `people`, `runs`, `adapters`, `journal`) derives from `Access` and adds its
+own questions; `store.Store` is all of them together. Nothing here knows a table.
 """
 
 from __future__ import annotations

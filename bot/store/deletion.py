@@ -17,6 +17,7 @@ from bot.store.consent import Consent
 from bot.store.conversations import channel_key
 from bot.store.exchanges import CHUNK
 from bot.store.schema import (
+    bans,
     channels,
     current_votes,
     exchange_authors,
@@ -130,9 +131,10 @@ def remove_votes(
 
 
 def unsign(connection: Connection, platform: str, person: str) -> None:
-    """Take somebody's name off the decisions they made about replies; these go on to hold."""
-    made = reviews.c.by == f"{platform}/{person}"
-    connection.execute(update(reviews).where(made).values(by=""))
+    """Take somebody's name off the decisions they made; these go on to hold."""
+    for table in (reviews, bans):
+        made = table.c.by == f"{platform}/{person}"
+        connection.execute(update(table).where(made).values(by=""))
 
 
 def remove_judgements(connection: Connection, platform: str, person: str) -> None:

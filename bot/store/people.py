@@ -41,6 +41,7 @@ from bot.store.deletion import (
     unsign,
 )
 from bot.store.schema import (
+    bans,
     channels,
     exchanges,
     judgements,
@@ -226,6 +227,7 @@ def _data(connection: Connection, platform: str, person: str) -> dict[str, Any]:
         "exchanges": _exchanges(connection, platform, person),
         "votes": _votes(connection, platform, person),
         "reviews": _reviews(connection, f"{platform}/{person}"),
+        "bans": _bans(connection, f"{platform}/{person}", person),
         "judgements": _judgements(connection, f"{platform}/{person}"),
     }
 
@@ -294,6 +296,16 @@ def _reviews(connection: Connection, known_as: str) -> list[dict[str, Any]]:
         {"exchange": row.exchange_id, "time": _iso(row.time), "decision": row.decision}
         for row in _rows(connection, decided)
     ]
+
+
+def _bans(connection: Connection, known_as: str, person: str) -> list[dict[str, Any]]:
+    """Those they decided on, and those about them, which do not say who decided."""
+    found = {
+        row.id: {"rater": row.rater, "time": _iso(row.time), "banned": row.banned}
+        for about in (bans.c.by == known_as, bans.c.rater == person)
+        for row in _rows(connection, select(bans).where(about))
+    }
+    return [found[key] for key in sorted(found)]
 
 
 def _judgements(connection: Connection, known_as: str) -> list[dict[str, Any]]:

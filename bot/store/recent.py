@@ -10,21 +10,23 @@ from sqlalchemy import func, select
 
 from bot.store.access import Access
 from bot.store.exchanges import timings_of
-from bot.store.schema import channels, exchanges, reviews, verdicts, votes
+from bot.store.schema import bans, channels, exchanges, reviews, verdicts, votes
 from bot.store.values import Cast, Outcome, Timed
 
 
 class Recent(Access):
     """What happened last."""
 
-    async def mark(self) -> tuple[int, int]:
-        """The numbers of the newest vote and of the newest decision of an operator.
+    async def mark(self) -> tuple[int, ...]:
+        """The numbers of the newest vote and of the newest decisions of an operator.
 
         While they are the same nobody has voted or decided. One step in each key.
         """
-        newest = [select(func.max(table.c.id)).scalar_subquery() for table in (votes, reviews)]
-        rows = await self._rows(select(newest[0].label("vote"), newest[1].label("review")))
-        return rows[0].vote or 0, rows[0].review or 0
+        newest = [
+            select(func.max(table.c.id)).scalar_subquery() for table in (votes, reviews, bans)
+        ]
+        rows = await self._rows(select(*newest))
+        return tuple(number or 0 for number in rows[0])
 
     async def newest_votes(self, limit: int) -> list[Cast]:
         """The last `limit` votes as they came, flips and withdrawals too, oldest first.

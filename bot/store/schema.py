@@ -214,6 +214,21 @@ reviews = Table(
     sqlite_autoincrement=True,
 )
 
+# Whose votes operators let count no more, or again; the last one about a person counts.
+bans = Table(
+    "bans",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("rater", Text, nullable=False),
+    Column("banned", Boolean, nullable=False),
+    # The platform and the person; empty once that person was forgotten.
+    Column("by", Text, nullable=False),
+    Column("time", Moment, nullable=False),
+    Index(None, "rater"),
+    Index(None, "by"),
+    sqlite_autoincrement=True,
+)
+
 # What people said of two versions' replies to one prompt, without knowing which was whose.
 judgements = Table(
     "judgements",

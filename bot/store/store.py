@@ -15,6 +15,7 @@ from typing import Self
 from bot.errors import StoreError
 from bot.store.adapters import Adapters
 from bot.store.answers import Answers
+from bot.store.bans import Bans
 from bot.store.conversations import Conversations
 from bot.store.database import (
     copy_database,
@@ -43,7 +44,7 @@ FILE = "rapport.db"
 
 class Store(
     Conversations, Exchanges, Answers, Examples, FollowUps, Votes, Rated, Recent, Reviews,
-    Judgements, People, Runs, Adapters, Journal,
+    Bans, Judgements, People, Runs, Adapters, Journal,
 ):
     """Everything that Rapport remembers."""
 

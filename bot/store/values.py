@@ -82,6 +82,18 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
+class Ban:
+    """Somebody whose votes count no more."""
+
+    rater: str
+    votes: int
+    """How often they have voted, withdrawals left out; none of it holds."""
+    by: str
+    """Who said so, as ``platform/person``; empty once that person was forgotten."""
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """What a person said of two versions' replies to one prompt, in one respect."""
 

@@ -6,6 +6,7 @@ anybody; raters are named as ``rapport votes export`` names them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bot.config import Config
@@ -33,8 +34,8 @@ class Explanation:
     exchange: Exchange
     votes: tuple[CountedVote, ...]
     """Those that stand."""
-    past: tuple[Vote, ...]
-    """Those that were changed or taken back."""
+    past: tuple[tuple[Vote, str], ...]
+    """Those that count no more, and why."""
     hints: tuple[Hint, ...]
     """What the one who asked did besides, where nobody voted."""
     sum: str
@@ -55,8 +56,7 @@ class Explanation:
             lines.append(f"  {_THUMBS[vote.value]} hint of {vote.rater} ({hint.kind}) weighs "
                          f"{vote.weight.value:.3f}")
             lines += _factors(vote.weight)
-        for old in self.past:
-            what = "taking the vote back" if old.value == 0 else "a vote changed since"
+        for old, what in self.past:
             lines.append(f"  {_THUMBS[old.value]} {old.rater} at {old.time:%Y-%m-%d %H:%M} "
                          f"counts no more: {what}")
         return [*lines, self.sum, self.place]
@@ -81,10 +81,19 @@ async def explain(store: Store, config: Config, exchange_id: int) -> Explanation
     found = await gather(store, config, Moderation(config.moderation))
     votes = found.votes.get(exchange_id, ())
     stands = set(await store.current_votes_on(exchange_id))
-    past = tuple(vote for vote in every if vote not in stands)
+    banned = {one.rater for one in await store.banned()}
+    past = tuple((vote, _gone(vote, banned)) for vote in every if vote not in stands)
     hints = found.hints.get(exchange_id, ())
     what = _sum(votes, hints)
     return Explanation(exchange, votes, past, hints, what, _place(exchange_id, found))
+
+
+def _gone(vote: Vote, banned: Collection[str]) -> str:
+    if vote.value == 0:
+        return "taking the vote back"
+    if vote.rater in banned:
+        return "an operator has banned this person"
+    return "a vote changed since"
 
 
 def _sum(votes: tuple[CountedVote, ...], hints: tuple[Hint, ...]) -> str:

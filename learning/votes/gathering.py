@@ -110,7 +110,8 @@ async def gather(
     if implicit.enabled:
         followups = await store.followups(timedelta(seconds=implicit.within_seconds), HINTED)
         unrated = {one.exchange_id for one in followups} - {one.id for one in exchanges}
-        others = await _read(store, unrated)
+        banned = {one.rater for one in await store.banned()}
+        others = [one for one in await _read(store, unrated) if one.asker not in banned]
     newest = exchanges[-1].base if exchanges else ""
     return await asyncio.to_thread(
         sort, votes, exchanges, await store.moments(), await store.reviews(),

@@ -72,6 +72,18 @@ class Pupil:
         self.asked.append(("veto", name))
         return "turned away"
 
+    async def promote(self, name: str) -> str:
+        self.asked.append(("promote", name))
+        return "serves"
+
+    async def ban(self, rater: str, by: str) -> str:
+        self.asked.append(("ban", rater, by))
+        return "banned"
+
+    async def unban(self, rater: str, by: str) -> str:
+        self.asked.append(("unban", rater, by))
+        return "banned no more"
+
     async def forget(self, exchanges: Collection[int]) -> str:
         self.asked.append(("forget", *exchanges))
         return "No version was trained on that."
@@ -231,18 +243,22 @@ async def test_status_and_learn_status_tell_how_things_stand(
 async def test_learn_passes_on_what_operators_ask(commands: Commands, pupil: Pupil) -> None:
     for line in ("/learn try v3", "/learn try none", "/learn rollback", "/learn rollback V02",
                  "/learn rollback base", "/learn report", "/learn report 3", "/learn approve v3",
-                 "/learn veto v3"):  # fmt: skip
+                 "/learn veto v3", "/learn promote v3", "/learn ban <@!42>",
+                 "/learn ban <@U42|eve>", "/learn unban @eve"):  # fmt: skip
         await done(commands, line)
     assert pupil.asked == [
         ("try", CHANNEL, "v0003"), ("try", CHANNEL, None), ("rollback", None),
         ("rollback", "v0002"), ("rollback", "base"), ("report", None), ("report", "v0003"),
-        ("approve", "v0003"), ("veto", "v0003"),
+        ("approve", "v0003"), ("veto", "v0003"), ("promote", "v0003"),
+        ("ban", "42", "console/ada"), ("ban", "U42", "console/ada"),
+        ("unban", "eve", "console/ada"),
     ]  # fmt: skip
 
 
 async def test_learn_belongs_to_operators(commands: Commands, pupil: Pupil) -> None:
     for line in ("/learn rollback", "/learn", "/learn try v1", "/learn approve v1",
-                 "/learn veto v1", "/learn report"):  # fmt: skip
+                 "/learn veto v1", "/learn report", "/learn promote v1",
+                 "/learn ban ann"):  # fmt: skip
         assert "operators" in text_of(await done(commands, line, GUEST))
     assert pupil.asked == []
     assert "/learn" not in text_of(await done(commands, "/help", GUEST))
@@ -265,11 +281,19 @@ async def test_a_report_says_the_verdict_then_the_checks_then_replies(
     assert answer.report == REPORT
 
 
-@pytest.mark.parametrize("act", ["approve", "veto"])
+@pytest.mark.parametrize("act", ["approve", "veto", "promote"])
 async def test_approval_needs_to_know_the_version(
     commands: Commands, pupil: Pupil, act: str
 ) -> None:
     assert f"/learn {act} v3" in text_of(await done(commands, f"/learn {act}"))
+    assert pupil.asked == []
+
+
+@pytest.mark.parametrize("act", ["ban", "unban"])
+async def test_a_ban_needs_to_know_the_person(
+    commands: Commands, pupil: Pupil, act: str
+) -> None:
+    assert f"/learn {act} @ann" in text_of(await done(commands, f"/learn {act}"))
     assert pupil.asked == []
 
 

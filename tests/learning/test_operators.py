@@ -9,6 +9,7 @@ import pytest
 from bot.errors import AdapterError, LearningError
 from bot.types import BASE
 from learning.types import CountedVote, Factor, Weight
+from learning.votes.explain import explain
 from learning.votes.raters import raters_of
 from tests.learning.rated import HERE, START, Opener, exchange, vote
 
@@ -81,12 +82,25 @@ async def test_raters_are_told_with_their_likes_and_with_what_their_votes_count(
         assert found["eve"].weight < found["ann"].weight
         assert "others agreed about" in found["eve"].reasons[0]
 
+        told = await here.loop.ban("eve", "web/op")
+        assert told.startswith("eve is banned: 3 votes are not counted any more")
+        *voting, gone = await here.loop.raters()
+        assert [one.rater for one in voting] == ["ann", "ben"]
+        assert (gone.rater, gone.votes, gone.weight, gone.banned) == ("eve", 0, 0.0, True)
+        assert gone.reasons[0].startswith("banned by web/op on ")
+        why = (await explain(here.store, opened.settings, key)).lines()
+        assert any("an operator has banned this person" in line for line in why)
+        assert await here.loop.unban("eve", "web/op") == (
+            "eve is banned no more: 3 votes are counted again."
+        )
+        assert {one.rater: one for one in await here.loop.raters()} == found
+
 
 def test_only_rules_that_took_weight_away_are_reasons() -> None:
     weight = Weight().times(Factor("trust", 0.5, "few agree")).times(Factor("cap", 1.0, "fits"))
     alone = CountedVote("ann", 1, Weight())
     ben, carl = CountedVote("ben", -1, weight), CountedVote("carl", 1, weight)
-    found = raters_of({1: (ben, carl), 2: (alone,), 3: (ben,)})
+    found = raters_of({1: (ben, carl), 2: (alone,), 3: (ben,)}, ())
     assert [(one.rater, one.votes, one.likes, one.trust, one.weight) for one in found] == [
         ("ben", 2, 0, 0.5, 0.5), ("ann", 1, 1, None, 1.0), ("carl", 1, 1, 0.5, 0.5),
     ]

@@ -133,7 +133,8 @@ async def test_a_query_about_everything_reads_one_index_and_no_more(
 ) -> None:
     await fill(store)
     call, expected = AGGREGATES[name]
-    assert await plan_of(store, tmp_path / "data" / "rapport.db", call) == [expected]
+    plan = await plan_of(store, tmp_path / "data" / "rapport.db", call)
+    assert [step for step in plan if BIG.search(step)] == [expected]
 
 
 async def test_the_plan_of_a_query_without_an_index_would_be_noticed(

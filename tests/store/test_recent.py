@@ -8,13 +8,15 @@ from tests.store.samples import HERE, NOW, THERE, exchange, later, vote
 
 
 async def test_the_mark_changes_with_every_vote_and_every_decision(store: Store) -> None:
-    assert await store.mark() == (0, 0)
+    assert await store.mark() == (0, 0, 0)
     key = await store.add_exchange(exchange())
     await store.add_vote(vote(key))
     await store.add_vote(vote(key, value=0))
-    assert await store.mark() == (2, 0)
+    assert await store.mark() == (2, 0, 0)
     await store.add_review(key, True, "web/op", NOW)
-    assert await store.mark() == (2, 1)
+    assert await store.mark() == (2, 1, 0)
+    await store.ban("bob", "web/op", NOW)
+    assert await store.mark() == (2, 1, 1)
 
 
 async def test_the_newest_votes_are_told_as_they_came_with_where_and_on_which_version(

@@ -37,6 +37,8 @@ async def _write(data: Path) -> None:
             await store.add_vote(vote(key, 1, "bob", now))
         key = await store.add_exchange(exchange(10, reply=f"Go to {LINK}.", base=first.base))
         await store.add_vote(vote(key, 1, "eve", now))
+        key = await store.add_exchange(exchange(11, reply=f"See {LINK}/b", base=first.base))
+        await store.add_vote(vote(key, 1, "mallory", now))
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,22 @@ def test_an_operator_drops_what_one_person_alone_likes(browser: Browser, here: D
         expect(page.get_by_text(f"Go to {LINK}.")).to_be_hidden()
         page.reload()
         expect(page.get_by_text("Nothing waits").first).to_be_visible()
+
+
+def test_an_operator_bans_somebody_from_the_queue_and_lifts_the_ban(
+    browser: Browser, here: Demo
+) -> None:
+    with visit(browser, f"{here.url}/review") as page:
+        page.get_by_role("button", name="Ban mallory").click()
+        page.get_by_role("alertdialog").get_by_role("button", name="Ban mallory").click()
+        expect(page.get_by_text("mallory is banned: 1 vote is not counted")).to_be_visible()
+        expect(page.get_by_role("button", name="Ban mallory")).to_have_count(0)
+        page.goto(f"{here.url}/raters")
+        expect(page.get_by_text("banned by web/operator")).to_be_visible()
+        page.get_by_role("button", name="Lift the ban").click()
+        expect(page.get_by_text("mallory is banned no more: 1 vote is counted")).to_be_visible()
+        page.goto(f"{here.url}/review")
+        expect(page.get_by_role("button", name="Ban mallory")).to_be_visible()
 
 
 def test_an_operator_with_too_few_votes_is_told_what_is_missing(

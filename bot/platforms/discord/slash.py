@@ -53,6 +53,11 @@ VERSIONED = {
     "report": "A verdict with its checks, replies and curves; usually the newest",
     "approve": "Let a version serve that waits for approval",
     "veto": "Turn a version away that waits for approval",
+    "promote": "Let a judged version serve, whatever the gate said",
+}
+BANS = {
+    "ban": "Somebody's votes count no more",
+    "unban": "A banned person's votes count again",
 }
 PRIVATE = {"help", "status", "why", "up", "down", "undo", "learn", "mydata"}
 """Commands whose answer only the asker sees."""
@@ -138,6 +143,8 @@ class Slash:
             group.add_command(self._simple(name, f"learn {name}", summary))
         for name, summary in VERSIONED.items():
             group.add_command(self._versioned(name, summary))
+        for name, summary in BANS.items():
+            group.add_command(self._banning(name, summary))
         group.add_command(self._export())
         group.add_command(self._review())
         return group
@@ -183,6 +190,15 @@ class Slash:
         )
         command.autocomplete("version")(self._versions)
         return command
+
+    def _banning(
+        self, name: str, summary: str
+    ) -> app_commands.Command[app_commands.Group, ..., None]:
+        async def callback(interaction: discord.Interaction, person: discord.User) -> None:
+            await self._run(interaction, Command("learn", f"{name} {person.id}"))
+
+        described = app_commands.describe(person="Who votes")(callback)
+        return app_commands.Command(name=name, description=summary, callback=described)
 
     async def _versions(
         self, interaction: discord.Interaction, typed: str
