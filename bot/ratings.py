@@ -53,6 +53,10 @@ class Ratings:
             raise RapportError(f"there is no reply {exchange_id} in this channel")
         return exchange
 
+    async def known(self, channel: ChannelKey, platform_id: str) -> bool:
+        """Whether a posted message belongs to a reply on record."""
+        return await self._store.exchange_of(channel, platform_id) is not None
+
     async def signed(
         self, channel: ChannelKey, platform_id: str, rater: str, value: VoteValue, source: str,
         *, withdrawn: bool = False,

@@ -1,7 +1,8 @@
 """Signs under messages on their way to becoming votes, in the order they were given.
 
-A sign may come before the reply it stands under is finished and on record; then it waits
-for that. Signs of one person under one message are handled one after another, others
+A sign may come before the reply it stands under is finished and on record, and even before the
+platform has said under which id it was posted; then it waits for the replies that are being made
+in its channel. Signs of one person under one message are handled one after another, others
 beside each other, so that votes share their commits; what is about a whole message waits
 for every sign before it, and every later one waits for that. An event tells of one sign
 only: where taking one away withdraws a vote, the platform is asked whether the person has
@@ -13,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from bot.errors import RapportError
@@ -65,20 +67,26 @@ class Signs:
         self._ratings = ratings
         self._counted = counted
         self._left = left
-        self._growing: dict[Place, asyncio.Event] = {}
+        self._making: dict[ChannelKey, list[asyncio.Event]] = {}
         self._last: dict[Place, dict[str, asyncio.Task[None]]] = {}
         self._times: OrderedDict[tuple[ChannelKey, str, str], float] = OrderedDict()
 
-    def growing(self, channel: ChannelKey, message: str) -> None:
-        """Say that a message belongs to a reply that is still being made."""
-        self._growing[channel, message] = asyncio.Event()
+    @contextmanager
+    def making(self, channel: ChannelKey) -> Iterator[None]:
+        """While a reply is made, until it is on record or will never be."""
+        made = asyncio.Event()
+        self._making.setdefault(channel, []).append(made)
+        try:
+            yield
+        finally:
+            made.set()
+            self._making[channel].remove(made)
+            if not self._making[channel]:
+                del self._making[channel]
 
-    def grown(self, channel: ChannelKey, messages: tuple[str, ...]) -> None:
-        """Say that the reply of these messages is on record, or will never be."""
-        for message in messages:
-            event = self._growing.pop((channel, message), None)
-            if event is not None:
-                event.set()
+    def being_made(self) -> tuple[asyncio.Event, ...]:
+        """One event for each reply that is being made now, set when it is on record."""
+        return tuple(made for several in self._making.values() for made in several)
 
     def take(self, sign: Sign) -> None:
         """Accept a sign; returns at once.
@@ -209,10 +217,12 @@ class Signs:
             return None
 
     async def _count(self, sign: Sign) -> Vote | None:
-        growing = self._growing.get((sign.channel, sign.message))
-        if growing is not None:
-            await growing.wait()
+        making = tuple(self._making.get(sign.channel, ()))
         try:
+            for made in making:  # they end in this order
+                if await self._ratings.known(sign.channel, sign.message):
+                    break
+                await made.wait()
             vote = await self._ratings.signed(
                 sign.channel, sign.message, sign.person, sign.value, sign.source,
                 withdrawn=sign.withdrawn,

@@ -303,6 +303,26 @@ async def test_after_a_lost_connection_nothing_is_answered_twice_and_no_vote_is_
         assert len(replies(server, channel)) == 3
 
 
+async def test_no_vote_is_missed_under_a_reply_that_grows_while_the_connection_is_lost(
+    server: DiscordServer, start: Start, guild: Guild, channel: Channel, ada: User
+) -> None:
+    await server.say(channel, ada, "anybody here?")
+    async with start() as here:
+        await server.ready()
+        await server.wait_for(lambda _: read_again(server))
+        edits = server.hold_requests("PATCH")
+        await server.say(channel, ada, "<@BOT> tell me a long story about the sea")
+        await edits.reached.wait()
+        answer = replies(server, channel)[-1]
+        looked = read_again(server)
+        await server.invalidate_session()
+        await server.react(answer, ada, "👍")
+        await server.wait_for(lambda _: read_again(server) > looked)
+        edits.open()
+        await until(here.app.store.current_votes)
+        assert await votes_on(here.app, guild, answer) == [1]
+
+
 async def test_what_was_asked_before_a_restart_is_answered_after_it(
     server: DiscordServer, start: Start, guild: Guild, channel: Channel, ada: User
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -73,16 +74,27 @@ async def test_a_last_sign_taken_away_that_is_told_first_leaves_what_the_platfor
 async def test_what_is_cleared_under_a_growing_reply_does_not_count_and_what_comes_then_does(
     signs: Signs, store: Store
 ) -> None:
-    signs.growing(HERE, "first")
-    signs.take(sign("ada", 1))
-    signs.take(sign("bob", -1))
-    signs.clear(HERE, "first", 1)
-    signs.take(sign("cyd", 1))
-    signs.grown(HERE, ("first",))
+    with signs.making(HERE):
+        signs.take(sign("ada", 1))
+        signs.take(sign("bob", -1))
+        signs.clear(HERE, "first", 1)
+        signs.take(sign("cyd", 1))
     assert await held(signs, store) == {"bob": -1, "cyd": 1}
     signs.clear(HERE, "first", 0)
     signs.take(sign("bob", 1))
     assert await held(signs, store) == {"bob": 1}
+
+
+async def test_a_sign_that_comes_before_its_message_is_known_waits_for_the_reply(
+    signs: Signs, store: Store
+) -> None:
+    with signs.making(HERE), signs.making(HERE):
+        signs.take(replace(sign("ada", 1), message="third"))
+        signs.take(sign("bob", 1))
+        with signs.making(HERE):
+            await store.add_exchange(replace(REPLY, platform_ids=("third",)))
+    assert signs.being_made() == ()
+    assert await held(signs, store) == {"ada": 1, "bob": 1}
 
 
 async def test_what_people_do_while_the_platform_is_asked_comes_after_its_answer(

@@ -111,11 +111,16 @@ class RapportClient(discord.AutoShardedClient):
 
     async def _catch_up(self) -> None:
         """Answer and count what came while nobody listened."""
+        growing = self.signs.being_made()
         await self._answer_interrupted()
         places = {place.id: place for place in lively(self.guilds)}
-        places |= {place.id: place for place in await self._reconciliation.run()}
+        looked = await self._reconciliation.run()
+        places |= {place.id: place for place in looked.places}
         for place in list(places.values())[:MOST_PLACES]:
             await self._missed.read(place)
+        if growing:  # while nobody listened, and not on record yet when the others were looked at
+            await asyncio.gather(*(made.wait() for made in growing))
+            await self._reconciliation.run(looked.replies)
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody said something."""
@@ -279,24 +284,24 @@ class RapportClient(discord.AutoShardedClient):
         poster = outgoing.Reply(channel, question, ping=self._config.discord.ping)
 
         def posted(message: str) -> None:
-            self.signs.growing(key, message)
             if receipt is not None:
                 receipt.over()
 
         paper = Messages(poster, limit=outgoing.LIMIT, posted=posted)
         live = LiveReply(paper, interval=self._config.discord.edit_seconds)
         try:
-            async with AsyncExitStack() as stack:
-                if not heard.refusal:
-                    await stack.enter_async_context(channel.typing())
-                events = await stack.enter_async_context(
-                    aclosing(self.conversation.answer(heard))
-                )
-                reply = await live.follow(events)
-            if reply is not None and reply.exchange_id is not None and paper.ids:
-                await self.conversation.ratings.posted(reply.exchange_id, paper.ids)
-                if self._config.discord.buttons:
-                    await poster.offer(vote_view(reply.exchange_id))
+            with self.signs.making(key):
+                async with AsyncExitStack() as stack:
+                    if not heard.refusal:
+                        await stack.enter_async_context(channel.typing())
+                    events = await stack.enter_async_context(
+                        aclosing(self.conversation.answer(heard))
+                    )
+                    reply = await live.follow(events)
+                if reply is not None and reply.exchange_id is not None and paper.ids:
+                    await self.conversation.ratings.posted(reply.exchange_id, paper.ids)
+                    if self._config.discord.buttons:
+                        await poster.offer(vote_view(reply.exchange_id))
         except PostError as error:
             log.error("%s", error)
         except discord.HTTPException as error:
@@ -304,7 +309,6 @@ class RapportClient(discord.AutoShardedClient):
         except RapportError as error:
             log.error("an answer failed: %s", error)
         finally:
-            self.signs.grown(key, paper.ids)
             self._talking.remove(key)
             if receipt is not None:
                 await receipt.close()

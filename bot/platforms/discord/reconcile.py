@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
@@ -30,6 +31,16 @@ MOST = 100
 """Replies that are looked at again; each costs a request."""
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What has been looked at again."""
+
+    places: list[Place]
+    """The channels that the replies stand in."""
+    replies: set[int]
+    """The exchanges."""
+
+
 class Reconciliation:
     """Compares the signs under recent replies with the votes on record."""
 
@@ -41,15 +52,19 @@ class Reconciliation:
         self._thumbs = thumbs
         self._signs = signs
 
-    async def run(self) -> list[Place]:
-        """Look at the newest replies again, and give the channels that they stand in.
+    async def run(self, known: Collection[int] = ()) -> Looked:
+        """Look at the newest replies again, but for those that are `known` to have been looked at.
 
         What cannot be read is left as it is.
         """
         places: dict[ChannelKey, Place] = {}
+        replies = set(known)
         since = discord.utils.utcnow() - SPAN
         posted = await self._conversation.ratings.posted_since(NAME, since, MOST)
         for (exchange, key), parts in groupby(posted, lambda one: (one.exchange_id, one.channel)):
+            if exchange in replies:
+                continue
+            replies.add(exchange)
             channel = places.get(key) or await self.channel(key)
             if channel is None:
                 continue
@@ -61,7 +76,7 @@ class Reconciliation:
                 )
             except FAILURES as error:
                 log.debug("reply %s is not looked at again: %s", exchange, error)
-        return list(places.values())
+        return Looked(list(places.values()), replies)
 
     async def left(
         self, key: ChannelKey, messages: Sequence[str], person: str

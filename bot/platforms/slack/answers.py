@@ -97,7 +97,7 @@ class Answers:
         poster = outgoing.Reply(self._client, *incoming.place_of(key))
 
         def posted(message: str) -> None:
-            self._posted(key, message)
+            self._places.posted(key, message)
             if receipt is not None:
                 receipt.over()
 
@@ -107,15 +107,16 @@ class Answers:
         try:
             if not heard.refusal:
                 poster.think()
-            async with aclosing(self._conversation.answer(heard)) as events:
-                reply = await live.follow(events)
-            exchange = reply.exchange_id if reply is not None else None
-            if live.stopped and reply is None:
-                exchange = await self._cut_short(key)
-            if exchange is not None and paper.ids:
-                await self._conversation.ratings.posted(exchange, paper.ids)
-                if self._config.feedback_buttons:
-                    await (stream or poster).offer(exchange)
+            with self._signs.making(key):
+                async with aclosing(self._conversation.answer(heard)) as events:
+                    reply = await live.follow(events)
+                exchange = reply.exchange_id if reply is not None else None
+                if live.stopped and reply is None:
+                    exchange = await self._cut_short(key)
+                if exchange is not None and paper.ids:
+                    await self._conversation.ratings.posted(exchange, paper.ids)
+                    if self._config.feedback_buttons:
+                        await (stream or poster).offer(exchange)
         except PostError as error:
             log.error("%s", error)
         except RapportError as error:
@@ -124,7 +125,6 @@ class Answers:
             poster.close()
             if stream is not None:
                 await stream.close()
-            self._signs.grown(key, paper.ids)
             self._talking.remove(key)
             if receipt is not None:
                 await receipt.close()
@@ -147,6 +147,3 @@ class Answers:
             return None
         return newest.id
 
-    def _posted(self, key: ChannelKey, message: str) -> None:
-        self._places.posted(key, message)
-        self._signs.growing(key, message)
