@@ -22,12 +22,13 @@ from typing import TypeVar
 import torch
 
 from bot.config import EngineConfig
-from bot.engine.background import Background, ResidentModel, Task
+from bot.engine.background import Background, ResidentModel, Task, share_tensors
 from bot.engine.base import EngineStats
 from bot.engine.batch import Batch
 from bot.engine.delivery import Outgoing
 from bot.engine.lora import LoraBank
 from bot.engine.model import LoadedModel
+from bot.engine.packing import pack
 from bot.engine.prefix import PrefixStore
 from bot.engine.row import Row
 from bot.engine.versions import Versions
@@ -47,14 +48,18 @@ class Worker:
     """The engine's thread and everything it owns."""
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig, share: float) -> None:
-        resident = ResidentModel(loaded.model)
-        self.bank = LoraBank(loaded.model, config.adapter_slots, config.adapter_rank)
+        # Of its own, because it is packed: what was loaded stays as others know it.
+        model = share_tensors(loaded.model)
+        resident = ResidentModel(model)
+        packed = pack(model)
+        log.debug("weights are packed in %.0f MB", packed / 2**20)
+        self.bank = LoraBank(model, config.adapter_slots, config.adapter_rank)
         self.outgoing = Outgoing()
         self._threads = loaded.threads
         self._limit = config.rows + config.queue
         self._prefixes = PrefixStore(config.prefix_cache_mb * 2**20)
         self._batch = Batch(
-            loaded.model,
+            model,
             self.bank,
             self._prefixes,
             size=config.rows,
