@@ -50,10 +50,10 @@ class Window:
 
 
 class PackedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformers' own
-    """One layer's arena: ``[rows, capacity, heads, head_dim]``, allocated when first used.
+    """One layer's arena: ``[rows, heads, capacity, head_dim]``, allocated when first used.
 
-    Positions come before heads so that a token's write is one contiguous run of memory;
-    attention gets the transposed view, which its kernels take as it is.
+    Heads come before positions, so that what a head reads is one run of memory: a step writes a
+    token and reads all that came before it. Whoever moves rows about sees positions first.
     """
 
     is_compileable = False
@@ -72,7 +72,7 @@ class PackedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transfor
         self.is_initialized = True
 
     def _arena(self, heads: int, width: int, like: Tensor) -> Tensor:
-        return like.new_zeros(self.rows, self.capacity, heads, width)
+        return like.new_zeros(self.rows, heads, self.capacity, width)
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -91,10 +91,10 @@ class PackedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transfor
         return keys[rows, :length].transpose(1, 2), values[rows, :length].transpose(1, 2)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """The whole arena of this layer."""
+        """The whole arena of this layer, as views ``[rows, capacity, heads, head_dim]``."""
         assert self.keys is not None
         assert self.values is not None
-        return self.keys, self.values
+        return self.keys.transpose(1, 2), self.values.transpose(1, 2)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` positions in every row, keeping what is there.
@@ -102,10 +102,12 @@ class PackedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transfor
         When there is no memory for it, nothing has changed.
         """
         if self.is_initialized:
-            old = self.tensors()
-            new = [t.new_zeros(self.rows, capacity, *t.shape[2:]) for t in old]
+            assert self.keys is not None
+            assert self.values is not None
+            old = self.keys, self.values
+            new = [t.new_zeros(*t.shape[:2], capacity, t.shape[3]) for t in old]
             for source, target in zip(old, new, strict=True):
-                target[:, : self.capacity] = source
+                target[:, :, : self.capacity] = source
             self.keys, self.values = new
         self.capacity = capacity
 
