@@ -178,7 +178,9 @@ class Commands:
             ("model", f"{self._engine.info.name}, {told.base[:12]}"),
             ("ended", told.finish),
             ("drawn", f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, "
-                      f"repetition penalty {sampling.repetition_penalty:g}"
+                      + (f"top-k {sampling.top_k}, " if sampling.top_k else "")
+                      + (f"min-p {sampling.min_p:g}, " if sampling.min_p else "")
+                      + f"repetition penalty {sampling.repetition_penalty:g}"
                       + ("" if sampling.seed is None else f", seed {sampling.seed}")),
             ("prompt", f"{len(told.prompt_ids)} tokens, {timings.reuse:.0%} kept from before"),
             ("reply", f"{len(told.reply_ids)} tokens in {timings.total:.2f} s"

@@ -73,6 +73,8 @@ class Sampling:
     repetition_penalty: float = 1.0
     max_tokens: int = 120
     seed: int | None = None
+    min_p: float = 0.0
+    """A token must be so likely, as a share of the likeliest."""
 
 
 @dataclass(frozen=True, slots=True)

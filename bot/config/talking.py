@@ -58,6 +58,9 @@ class SamplingConfig(Section):
     """Choose among this many likeliest tokens; 0 sets no limit."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
     """Choose among the likeliest tokens that hold this share of the probability (0 to 1)."""
+    min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Choose among tokens at least so likely as a share of the likeliest (0 to 1); 0 sets no
+    limit."""
     repetition_penalty: Annotated[float, Field(ge=1.0, le=2.0)] = 1.0
     """Makes tokens that were already used less likely; 1.0 switches it off."""
     max_tokens: Positive = 120
@@ -71,7 +74,7 @@ class SamplingConfig(Section):
         """These settings as the value a request carries."""
         return Sampling(
             self.temperature, self.top_k, self.top_p, self.repetition_penalty,
-            self.max_tokens, seed,
+            self.max_tokens, seed, self.min_p,
         )
 
 

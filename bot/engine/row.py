@@ -13,6 +13,7 @@ import torch
 
 from bot.engine.base import Delta, Request
 from bot.engine.detokenise import Detokeniser
+from bot.engine.sampling import Draw
 from bot.types import FinishReason, Timings
 
 Emit = Callable[[Delta], None]
@@ -59,7 +60,7 @@ class Row:
         self.spoiled = False
         """Whether the keys and values may hold numbers that are not finite."""
         self._text = Detokeniser(decode)
-        self._draws: list[float] = []
+        self._draws: list[Draw] = []
         self._submitted = time.monotonic()
         self._admitted = self._first = 0.0
 
@@ -73,8 +74,8 @@ class Row:
         """Tokens that still have to pass through the model before the next one is known."""
         return len(self.ids) - self.known
 
-    def draw(self) -> float:
-        """The randomness of the next token, in [0, 1)."""
+    def draw(self) -> Draw:
+        """The randomness of the next token, numbers in [0, 1)."""
         return self._draws[self.replied]
 
     def admit(self) -> None:
@@ -115,11 +116,12 @@ class Row:
         )
 
 
-def _draws(seed: int | None, count: int) -> list[float]:
+def _draws(seed: int | None, count: int) -> list[Draw]:
     """A reply's randomness, drawn at once so that no other row can come between."""
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed)
-    return torch.rand(count, generator=generator).tolist()
+    first, second = torch.rand(2, count, generator=generator).tolist()
+    return list(zip(first, second, strict=True))

@@ -2,10 +2,14 @@
 
 Filters act in the order and with the meaning of transformers' logits processors:
 repetition penalty (CTRL, Keskar et al. 2019, section 4.1), temperature, top-k, nucleus
-(Holtzman et al. 2020). A row's randomness is a number in [0, 1) that its request drew
-from its own generator, turned into a token through the cumulative distribution; so a
-seed gives the same reply whatever else is in the batch. Nothing here knows requests,
-text or the model.
+(Holtzman et al. 2020), min-p (Nguyen et al. 2024). Nothing is sorted as a rule: a token is drawn
+from the whole vocabulary, and one look at what is likelier tells whether the filters allow it. They
+mostly do; where not, the row is drawn once more, from what is allowed alone, which makes the
+outcome exact. Equal tokens are allowed or refused together.
+
+A row's randomness is two numbers in [0, 1) that its request drew from its own generator, one for
+each of the two draws; so a seed gives the same reply whatever else is in the batch. Nothing here
+knows requests, text or the model.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ from torch import Tensor
 
 from bot.types import Sampling
 
-CANDIDATES = 128
-"""A nucleus almost always lies within this many tokens; the rest is sorted only if not."""
+Draw = tuple[float, float]
+"""The randomness of one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,63 +32,105 @@ class Settings:
 
     penalty: Tensor | None
     """``[n, 1]``, or None where no row has one."""
+    drawn: Tensor | None
+    """Indices of the ``m`` rows that are drawn, not greedy; None where there are none."""
     temperature: Tensor
-    """``[n, 1]``; 1 for greedy rows."""
-    top_k: Tensor
-    """``[n, 1]``; the vocabulary's size where it is off."""
-    top_p: Tensor
-    """``[n, 1]``."""
-    whole: Tensor | None
-    """Indices of rows that sample from the whole vocabulary, or None."""
-    filtered: Tensor | None
-    """Indices of rows that sample within top-k or a nucleus, or None."""
-    widest: int
-    """The largest top-k in force."""
+    """``[m, 1]``."""
+    filters: Filters | None
+    """Of the drawn rows; None where none has any."""
 
     @classmethod
     def of(cls, rows: Sequence[Sampling], vocabulary: int, device: torch.device) -> Settings:
         """Collect the rows' settings for logits of `vocabulary` columns."""
-
-        def column(values: Sequence[float]) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
-
-        def indices(values: list[int]) -> Tensor | None:
-            return torch.tensor(values, device=device) if values else None
-
-        ks = [min(s.top_k, vocabulary) if s.top_k > 0 else vocabulary for s in rows]
-        narrow = [s.top_p < 1.0 or k < vocabulary for s, k in zip(rows, ks, strict=True)]
-        drawn = [s.temperature > 0 for s in rows]
+        drawn = [index for index, one in enumerate(rows) if one.temperature > 0]
+        those = [rows[index] for index in drawn]
         return cls(
-            penalty=column([s.repetition_penalty for s in rows])
-            if any(s.repetition_penalty != 1.0 for s in rows)
+            penalty=_column([one.repetition_penalty for one in rows], device)
+            if any(one.repetition_penalty != 1.0 for one in rows)
             else None,
-            temperature=column([s.temperature if s.temperature > 0 else 1.0 for s in rows]),
-            top_k=torch.tensor(ks, device=device)[:, None],
-            top_p=column([s.top_p for s in rows]),
-            whole=indices([i for i, d in enumerate(drawn) if d and not narrow[i]]),
-            filtered=indices([i for i, d in enumerate(drawn) if d and narrow[i]]),
-            widest=max((k for k in ks if k < vocabulary), default=0),
+            drawn=torch.tensor(drawn, device=device) if drawn else None,
+            temperature=_column([one.temperature for one in those], device),
+            filters=Filters.of(those, vocabulary, device),
         )
 
 
-def choose(logits: Tensor, seen: Tensor, settings: Settings, draws: Sequence[float]) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which tokens ``m`` rows may be given; every figure is ``[m, 1]``."""
+
+    top_k: Tensor
+    """The vocabulary's size where it is off."""
+    top_p: Tensor
+    """Infinite where it is off: sums of floats may be a little more than 1."""
+    min_p: Tensor
+    """0 where it is off."""
+    widest: int
+    """The largest top-k in force; 0 where there is none."""
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[Sampling], vocabulary: int, device: torch.device
+    ) -> Filters | None:
+        """Collect the filters of drawn rows; None where there is nothing to collect."""
+        ks = [min(one.top_k, vocabulary) if one.top_k > 0 else vocabulary for one in rows]
+        widest = max((k for k in ks if k < vocabulary), default=0)
+        if not widest and not any(one.top_p < 1.0 or one.min_p > 0.0 for one in rows):
+            return None
+        return cls(
+            torch.tensor(ks, device=device)[:, None],
+            _column([one.top_p if one.top_p < 1.0 else torch.inf for one in rows], device),
+            _column([one.min_p for one in rows], device),
+            widest,
+        )
+
+    def rows(self, which: Tensor) -> Filters:
+        """Those of some rows only."""
+        return Filters(self.top_k[which], self.top_p[which], self.min_p[which], self.widest)
+
+    def whole(self, mass: Tensor) -> Tensor:
+        """The mass that a nucleus is a share of, ``[m, 1]``: what top-k leaves of ``[m, k]``."""
+        if not self.widest:
+            return torch.ones_like(self.top_p)
+        likeliest = mass.topk(self.widest, dim=-1).values
+        # Of what equals the last that fits, all is left.
+        last = likeliest.gather(1, self.top_k.clamp(max=self.widest) - 1)
+        left = torch.where(mass >= last, mass, 0.0).sum(-1, keepdim=True)
+        return torch.where(self.top_k < mass.shape[-1], left, 1.0)
+
+    def allow(
+        self, peak: Tensor, mass: Tensor, before: Tensor, rank: Tensor, whole: Tensor
+    ) -> Tensor:
+        """Whether tokens may be given, by their mass and by what is likelier.
+
+        Args:
+            peak: the largest mass of each row.
+            mass: of the tokens.
+            before: the mass of all tokens that are likelier.
+            rank: how many these are.
+            whole: as `whole` gives it.
+        """
+        likeliest = rank == 0
+        kept = (rank < self.top_k) & (before < self.top_p * whole) & (mass >= self.min_p * peak)
+        return likeliest | kept
+
+
+def choose(logits: Tensor, seen: Tensor, settings: Settings, draws: Sequence[Draw]) -> Tensor:
     """The next token of every row, ``[n]``; -1 where a row's logits are not finite.
 
     Args:
         logits: ``[n, vocabulary]``, any float type.
         seen: bool ``[n, vocabulary]``, the tokens of each row's prompt and reply so far.
         settings: of the same rows.
-        draws: one number in [0, 1) for each row; greedy rows ignore theirs.
+        draws: the randomness of each row; greedy rows ignore theirs.
     """
     logits = logits.float()
     if settings.penalty is not None:
         logits = penalise(logits, seen, settings.penalty)
     peak, tokens = logits.max(dim=-1)
-    for rows, draw in ((settings.whole, draw_whole), (settings.filtered, draw_filtered)):
-        if rows is not None:
-            u = torch.tensor(draws, dtype=torch.float32, device=logits.device)[:, None]
-            scaled = logits[rows] / settings.temperature[rows]
-            tokens[rows] = draw(scaled, u[rows], rows, settings)
+    if settings.drawn is not None:
+        u = torch.tensor(draws, dtype=torch.float32, device=logits.device)[settings.drawn]
+        mass = (logits[settings.drawn] / settings.temperature).softmax(dim=-1)
+        tokens[settings.drawn] = draw(mass, u, settings.filters)
     # max() carries a NaN through, so one comparison finds rows that went wrong.
     return tokens.masked_fill_(~torch.isfinite(peak), -1)
 
@@ -94,52 +140,48 @@ def penalise(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
     return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
-def draw_whole(scaled: Tensor, u: Tensor, rows: Tensor, settings: Settings) -> Tensor:
-    """Sample from the softmax of ``[m, vocabulary]``."""
-    return invert(scaled.softmax(dim=-1), u)
-
-
-def draw_filtered(scaled: Tensor, u: Tensor, rows: Tensor, settings: Settings) -> Tensor:
-    """Sample within top-k and the nucleus of ``[m, vocabulary]``.
-
-    Only the most likely tokens are sorted. Where they do not hold the whole nucleus, the
-    row is done again with all of them: the outcome is exact either way.
-    """
-    top_k, top_p = settings.top_k[rows], settings.top_p[rows]
-    vocabulary = scaled.shape[-1]
-    width = min(vocabulary, max(CANDIDATES, settings.widest))
-    tokens, complete = _draw_among(scaled, width, top_k, top_p, u)
-    if width < vocabulary and not bool(complete.all()):
-        again = (~complete).nonzero()[:, 0]
-        redone, _ = _draw_among(scaled[again], vocabulary, top_k[again], top_p[again], u[again])
-        tokens[again] = redone
+def draw(mass: Tensor, u: Tensor, filters: Filters | None) -> Tensor:
+    """A token for each row of probabilities ``[m, vocabulary]``, by ``[m, 2]`` numbers."""
+    tokens = invert(mass, u[:, :1])
+    if filters is None:
+        return tokens
+    given = mass.gather(1, tokens[:, None])
+    likelier = mass > given
+    before = torch.where(likelier, mass, 0.0).sum(-1, keepdim=True)
+    peak = mass.amax(-1, keepdim=True)
+    rank = likelier.sum(-1, keepdim=True) if filters.widest else likelier.any(-1, keepdim=True)
+    allowed = filters.allow(peak, given, before, rank, filters.whole(mass))[:, 0]
+    if not bool(allowed.all()):
+        again = (~allowed).nonzero()[:, 0]
+        tokens[again] = draw_allowed(mass[again], u[again, 1:], filters.rows(again))
     return tokens
 
 
-def _draw_among(
-    scaled: Tensor, width: int, top_k: Tensor, top_p: Tensor, u: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Sample among the `width` likeliest; and whether they hold all that may be drawn."""
-    vocabulary = scaled.shape[-1]
-    values, order = scaled.topk(width, dim=-1)
-    within = torch.arange(width, device=scaled.device) < top_k
-    values = values.masked_fill(~within, -torch.inf)
-    everything = torch.where(
-        top_k < vocabulary, values.logsumexp(-1, keepdim=True), scaled.logsumexp(-1, keepdim=True)
-    )
-    mass = (values - everything).exp()
-    reached = mass.cumsum(dim=-1)
-    # A token is in the nucleus when those before it do not reach top_p, so the first always is.
-    kept = mass * (reached - mass < top_p)
-    kept[:, 0] = mass[:, 0]
-    complete = ((top_k <= width) | (reached[:, -1:] >= top_p))[:, 0]
-    return order.gather(1, invert(kept, u)[:, None])[:, 0], complete
+def draw_allowed(mass: Tensor, u: Tensor, filters: Filters) -> Tensor:
+    """A token for each row of ``[m, vocabulary]`` from those that the filters allow."""
+    values, order = mass.sort(dim=-1, descending=True)
+    # Where the run of equal tokens begins that each is part of.
+    places = torch.arange(values.shape[-1], device=values.device).expand_as(values)
+    begins = torch.ones_like(values, dtype=torch.bool)
+    begins[:, 1:] = values[:, 1:] != values[:, :-1]
+    rank = torch.where(begins, places, 0).cummax(dim=-1).values
+    before = (values.cumsum(dim=-1) - values).gather(1, rank)
+    allowed = filters.allow(values[:, :1], values, before, rank, filters.whole(mass))
+    return order.gather(1, invert(values * allowed, u)[:, None])[:, 0]
 
 
 def invert(mass: Tensor, u: Tensor) -> Tensor:
-    """Index where the cumulative mass of ``[m, k]`` passes ``u`` of its total, ``[m]``."""
+    """Index where the cumulative mass of ``[m, k]`` passes ``u`` of its total, ``[m]``.
+
+    It always has mass: nothing is at or beyond the total.
+    """
     cumulative = mass.cumsum(dim=-1)
-    index = (cumulative <= u * cumulative[:, -1:]).sum(dim=-1, keepdim=True)
-    # Rounding can push u's share onto the total; the last token with any mass is meant then.
-    last = mass.shape[-1] - 1 - (mass > 0).flip(-1).int().argmax(dim=-1, keepdim=True)
-    return torch.minimum(index, last)[:, 0]
+    total = cumulative[:, -1:]
+    wanted = torch.minimum(u * total, torch.nextafter(total, torch.zeros_like(total)))
+    index: Tensor = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
+    # Rows that went wrong have no such index; what they are given is not used.
+    return index.clamp(max=mass.shape[-1] - 1)
+
+
+def _column(values: Sequence[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
