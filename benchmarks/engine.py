@@ -113,6 +113,10 @@ def generate_peer(loaded: LoadedModel) -> Peer:
     return speak
 
 
+PEERS: dict[str, Callable[[LoadedModel], Peer]] = {"generate": generate_peer}
+"""Whom one can be measured beside."""
+
+
 async def measure(
     peers: dict[str, Peer], channels: Sequence[int], repeats: int, vocabulary: int
 ) -> list[Row]:
@@ -164,13 +168,14 @@ async def main(arguments: argparse.Namespace) -> None:
     model = ModelConfig(name=arguments.model, dtype="float32", threads=arguments.threads)
     config = EngineConfig(rows=max(arguments.channels), queue=max(arguments.channels))
     loaded = load_model(model, config)
-    # Random prompts may be answered by an end mark at once; here nobody ends early.
+    # Random prompts may be answered by a mark at once; here nobody ends early.
     loaded.model.generation_config.eos_token_id = None
-    endless = replace(loaded, info=replace(loaded.info, end_ids=()))
+    endless = replace(loaded, info=replace(loaded.info, end_ids=(), turn_ids=()))
     # One model for both: the peers take turns, and never run it at the same time.
     engine = LocalEngine(endless, config, share=0.25)
     try:
-        peers = {"rapport": engine_peer(engine), "generate": generate_peer(loaded)}
+        peers = {"rapport": engine_peer(engine)}
+        peers |= {name: PEERS[name](loaded) for name in arguments.peers}
         vocabulary = int(loaded.model.config.vocab_size)
         rows = await measure(peers, arguments.channels, arguments.repeats, vocabulary)
     finally:
@@ -191,6 +196,8 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--model", default="rapport-tiny", help="built-in name, folder or hub id")
     parser.add_argument("--channels", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--peers", nargs="*", default=["generate"], choices=sorted(PEERS),
+                        help="measured beside Rapport in the same run; none with nothing behind it")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")
     parser.add_argument("--json", type=Path, help="write the rows there")
