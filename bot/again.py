@@ -94,4 +94,7 @@ class Again:
             adapter = BASE
         sampling = replace(self._config.sampling.settings(), max_tokens=told.sampling.max_tokens)
         # It keeps no prefix: what comes next in the channel may follow either answer.
-        return Request(told.prompt_ids, adapter, sampling, best_of=self._config.sampling.best_of)
+        return Request(
+            told.prompt_ids, adapter, sampling, tenant=told.channel.tenant,
+            best_of=self._config.sampling.best_of,
+        )

@@ -280,9 +280,9 @@ class Conversation:
         if adapter != BASE and adapter not in self._engine.loaded():
             log.warning("%s is not loaded; %s gets the base model", adapter, channel)
             adapter = BASE
-        sampling = self._config.sampling.settings(seed)
-        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, self._prompts.reserve))
-        return Request(prompt.ids, adapter, sampling, str(channel), self._config.sampling.best_of)
+        config, reserve = self._config.sampling, self._prompts.reserve
+        sampling = replace(config.settings(seed), max_tokens=min(config.max_tokens, reserve))
+        return Request(prompt.ids, adapter, sampling, str(channel), channel.tenant, config.best_of)
 
     async def _record(
         self, heard: Heard, prompt: Prompt, request: Request, said: _Said

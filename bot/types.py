@@ -34,6 +34,11 @@ class ChannelKey:
     def __str__(self) -> str:
         return f"{self.platform}/{self.guild}/{self.channel}"
 
+    @property
+    def tenant(self) -> str:
+        """The people whom the machine is shared with as one: everybody of a guild."""
+        return f"{self.platform}/{self.guild}"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

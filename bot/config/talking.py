@@ -35,7 +35,9 @@ class EngineConfig(Section):
     rows: Positive = 16
     """Replies generated at the same time, in one batch."""
     queue: Positive = 64
-    """Requests that may wait for a row; beyond it people are told at once that it is busy."""
+    """Requests that may wait for a row; beyond it people are told at once that it is busy. Servers
+    full of people are served in turn, and none of several takes more than three quarters of all
+    places."""
     context: Count = 0
     """Longest prompt plus reply, in tokens; 0 takes what the model was made for."""
     prefill_chunk: Annotated[int, Field(ge=16)] = 256

@@ -30,6 +30,9 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     cache_key: str = ""
     """Whose kept prefix may be reused and replaced (a channel); empty keeps nothing."""
+    tenant: str = ""
+    """On whose behalf (a server full of people): tenants who wait are served in turn, and none can
+    take all places. Empty is for what is nobody's."""
     best_of: int = 1
     """Replies to draw at most, of which the one that people would like best is given: by an
     engine that can tell (`learning.taste.choosing`), where it has rows to spare."""

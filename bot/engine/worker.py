@@ -32,6 +32,7 @@ from bot.engine.packing import pack
 from bot.engine.prefix import PrefixStore
 from bot.engine.row import Row
 from bot.engine.versions import Versions
+from bot.engine.waiting import Waiting
 from bot.errors import Busy, EngineClosed
 
 T = TypeVar("T")
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 SLOW_STEP = 30.0
 """Seconds after which a step is worth a warning."""
+MOST_OF_ONE = 0.75
+"""Share of all places, running and waiting, that one of several tenants may take."""
 FIRST_GUESS = 5.0
 """Seconds a reply takes, until one has ended."""
 
@@ -76,7 +79,9 @@ class Worker:
         # What follows is shared with other threads and guarded by this condition.
         self.wake = threading.Condition()
         self.versions = Versions(config.adapter_slots)
-        self._waiting: deque[Row] = deque()
+        self._waiting = Waiting()
+        self._tenants: set[str] = set()
+        """All that have ever come."""
         self._live: set[Row] = set()
         self._orders: deque[Callable[[], None]] = deque()
         self.closed = False
@@ -97,13 +102,25 @@ class Worker:
         """
         with self.wake:
             self.check_open()
-            if len(self._live) >= self._limit:
+            if self._is_full(row.request.tenant):
                 rounds = (len(self._waiting) + 1) / self._batch.size
                 raise Busy(max(1.0, rounds * self._mean_reply))
             row.slot = self.versions.acquire(row.request.adapter)
-            self._waiting.append(row)
+            self._waiting.add(row)
             self._live.add(row)
             self.wake.notify()
+
+    def _is_full(self, tenant: str) -> bool:
+        """Whether a tenant has to come again later; where there are others, some places stay free
+        for them."""
+        if tenant:
+            self._tenants.add(tenant)
+        if len(self._live) >= self._limit:
+            return True
+        if len(self._tenants) < 2 or not tenant:
+            return False
+        held = sum(row.request.tenant == tenant for row in self._live)
+        return held >= self._limit * MOST_OF_ONE
 
     def cancel(self, what: Row | Task) -> None:
         """Have a reply or a task stopped with the next step."""
@@ -206,7 +223,7 @@ class Worker:
             self.wake.wait_for(
                 lambda: self.closed
                 or self._orders
-                or self._waiting
+                or len(self._waiting)
                 or self._batch.rows
                 or self._background.pending
             )
@@ -256,15 +273,13 @@ class Worker:
     def _admit(self) -> None:
         """Move rows from the queue to the batch while there is room."""
         with self.wake:
-            left = [row for row in self._waiting if row.cancelled]
-            if left:
-                self._waiting = deque(row for row in self._waiting if not row.cancelled)
+            left = self._waiting.take_cancelled()
         self._retire(left)
         while self._batch.free:
             with self.wake:
-                if not self._waiting:
-                    return
-                row = self._waiting.popleft()
+                row = self._waiting.take()
+            if row is None:
+                return
             try:
                 placed = self._batch.admit(row)
             except Exception as error:

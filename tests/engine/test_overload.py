@@ -94,6 +94,58 @@ async def test_a_full_queue_says_so_at_once(folders: dict[str, Path], start: Sta
     await streams[1].aclose()
 
 
+async def test_who_asks_little_does_not_wait_behind_who_asks_much(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"], rows=1, queue=20)
+    ended: list[str] = []
+
+    async def ask(name: str) -> None:
+        await collect(engine.stream(Request(prompt_ids(8), sampling=GREEDY, tenant=name[0])))
+        ended.append(name)
+
+    first = engine.stream(Request(prompt_ids(8), sampling=ENDLESS, tenant="z"))
+    await anext(first)  # the row is taken, so all others wait
+    tasks = [asyncio.create_task(ask(name)) for name in ("a1", "a2", "a3", "a4", "b1", "c1", "b2")]
+    await asyncio.sleep(0)  # each has its place at once
+    assert engine.stats().queued == len(tasks)
+    await first.aclose()
+    await asyncio.gather(*tasks)
+    assert ended == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+
+async def test_one_of_several_tenants_does_not_take_all_places(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"], rows=1, queue=3)
+
+    async def ask(tenant: str, number: int) -> tuple[int, list[asyncio.Task[object]]]:
+        """How many of some requests were refused, and those that run or wait."""
+        tasks = [
+            asyncio.create_task(
+                collect(engine.stream(Request(prompt_ids(8), sampling=ENDLESS, tenant=tenant)))
+            )
+            for _ in range(number)
+        ]
+        await asyncio.sleep(0)  # each is refused or has its place at once
+        refused = [task for task in tasks if task.done() and isinstance(task.exception(), Busy)]
+        return len(refused), [task for task in tasks if task not in refused]
+
+    refused, alone = await ask("a", 5)
+    assert refused == 1
+    assert (await ask("b", 1))[0] == 1
+    for task in alone:
+        task.cancel()
+    await asyncio.gather(*alone, return_exceptions=True)
+    await settled(engine)
+    refused, much = await ask("a", 5)
+    assert refused == 2
+    refused, little = await ask("b", 1)
+    assert refused == 0
+    for task in (*much, *little):
+        task.cancel()
+
+
 async def test_nonsense_is_refused_before_it_is_queued(
     folders: dict[str, Path], start: Start
 ) -> None:

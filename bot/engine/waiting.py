@@ -1,0 +1,48 @@
+"""Who is admitted next: tenants in turn, and each one's rows in the order in which they came.
+
+A tenant that asks for much waits behind itself and not before everybody else. The rows are only
+kept here; when there is room for one, and what else is done with it, is not known.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+from bot.engine.row import Row
+
+
+class Waiting:
+    """The rows that wait, with nobody's lock: whoever holds it sees to that."""
+
+    def __init__(self) -> None:
+        self._tenants: OrderedDict[str, deque[Row]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tenants.values()))
+
+    def add(self, row: Row) -> None:
+        """Let a row wait; a tenant without others comes after all tenants that wait."""
+        self._tenants.setdefault(row.request.tenant, deque()).append(row)
+
+    def take(self) -> Row | None:
+        """The next row, whose tenant then comes last; None where nobody waits."""
+        if not self._tenants:
+            return None
+        tenant, rows = self._tenants.popitem(last=False)
+        row = rows.popleft()
+        if rows:
+            self._tenants[tenant] = rows
+        return row
+
+    def take_cancelled(self) -> list[Row]:
+        """The rows that nobody wants any more."""
+        gone = [row for rows in self._tenants.values() for row in rows if row.cancelled]
+        if gone:
+            left = [(tenant, deque(row for row in rows if not row.cancelled))
+                    for tenant, rows in self._tenants.items()]
+            self._tenants = OrderedDict((tenant, rows) for tenant, rows in left if rows)
+        return gone
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._tenants.clear()
