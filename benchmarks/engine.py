@@ -1,8 +1,8 @@
-"""How fast the engine talks in many channels at once, beside `generate()` in turn.
+"""How fast the engine talks in many channels at once, beside others on the same weights.
 
     python -m benchmarks.engine --channels 1 4 16 --json engine.json
 
-Both peers get the same weights, prompts, threads and dtype, and answer in turns within one
+All peers get the same weights, prompts, threads and dtype, and answer in turns within one
 run, so that the ratio holds on a noisy machine. The engine is driven through its public
 coroutines; nothing is measured inside it. Greedy, and every reply has the same number of
 tokens: replies that would end earlier count no more.
@@ -12,26 +12,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import random
 import statistics
-import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
+from benchmarks.peers import PEERS, Peer, Spoken, engine_peer
 from bot.config import EngineConfig, ModelConfig
-from bot.engine.base import Request
 from bot.engine.local import LocalEngine
-from bot.engine.model import LoadedModel, load_model
-from bot.types import Sampling
+from bot.engine.model import load_model
 
 PROMPT_TOKENS = 100
-REPLY_TOKENS = 48
 
 
 @dataclass(frozen=True)
@@ -44,77 +37,6 @@ class Row:
     ttft_p50_ms: float
     ttft_p95_ms: float
     itl_p95_ms: float
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """One reply as the listener saw it, in seconds from the start."""
-
-    tokens: int
-    first: float
-    gaps: tuple[float, ...]
-
-
-Peer = Callable[[list[list[int]]], Coroutine[Any, Any, list[Spoken]]]
-
-
-def engine_peer(engine: LocalEngine) -> Peer:
-    """All prompts at once through `Engine.stream`."""
-    sampling = Sampling(temperature=0.0, repetition_penalty=1.0, max_tokens=REPLY_TOKENS)
-
-    async def listen(prompt: list[int], start: float) -> Spoken:
-        times: list[float] = []
-        tokens = 0
-        async for delta in engine.stream(Request(prompt, sampling=sampling)):
-            tokens += len(delta.ids)
-            times.append(time.perf_counter())
-        gaps = tuple(b - a for a, b in itertools.pairwise(times))
-        return Spoken(tokens, times[0] - start, gaps)
-
-    async def speak(prompts: list[list[int]]) -> list[Spoken]:
-        start = time.perf_counter()
-        return list(await asyncio.gather(*(listen(prompt, start) for prompt in prompts)))
-
-    return speak
-
-
-def generate_peer(loaded: LoadedModel) -> Peer:
-    """One prompt after another through transformers' `generate`, as most bots do."""
-    from transformers.generation.streamers import BaseStreamer
-
-    class Clock(BaseStreamer):
-        def __init__(self) -> None:
-            self.times: list[float] = []
-
-        def put(self, value: Any) -> None:
-            self.times.append(time.perf_counter())
-
-        def end(self) -> None:
-            pass
-
-    def answer(prompt: list[int], start: float) -> Spoken:
-        clock = Clock()
-        ids = torch.tensor([prompt])
-        model: Any = loaded.model
-        with torch.inference_mode():
-            output = model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=False, streamer=clock,
-                max_new_tokens=REPLY_TOKENS, pad_token_id=0,
-            )
-        # The streamer is handed the prompt first.
-        times = clock.times[1:]
-        gaps = tuple(b - a for a, b in itertools.pairwise(times))
-        return Spoken(output.shape[1] - len(prompt), times[0] - start, gaps)
-
-    async def speak(prompts: list[list[int]]) -> list[Spoken]:
-        start = time.perf_counter()
-        return [await asyncio.to_thread(answer, prompt, start) for prompt in prompts]
-
-    return speak
-
-
-PEERS: dict[str, Callable[[LoadedModel], Peer]] = {"generate": generate_peer}
-"""Whom one can be measured beside."""
 
 
 async def measure(
@@ -131,20 +53,19 @@ async def measure(
                 for _ in range(count)
             ]
             for name, peer in peers.items():
-                start = time.perf_counter()
                 spoken = await peer(prompts)
                 if repeat:
-                    runs[name].append(row(name, spoken, time.perf_counter() - start))
+                    runs[name].append(row(name, spoken))
         rows += [median(runs[name]) for name in peers]
     return rows
 
 
-def row(peer: str, spoken: list[Spoken], seconds: float) -> Row:
+def row(peer: str, spoken: list[Spoken]) -> Row:
     """One run as a row; milliseconds."""
     first = sorted(one.first * 1e3 for one in spoken)
     gaps = sorted(gap * 1e3 for one in spoken for gap in one.gaps)
     return Row(
-        peer, len(spoken), sum(one.tokens for one in spoken) / seconds,
+        peer, len(spoken), sum(one.tokens for one in spoken) / max(one.last for one in spoken),
         quantile(first, 0.5), quantile(first, 0.95), quantile(gaps, 0.95),
     )  # fmt: skip
 
@@ -192,7 +113,9 @@ async def main(arguments: argparse.Namespace) -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engine", description="The engine beside generate() in turn."
+        prog="python -m benchmarks.engine",
+        description="The engine beside others on the same weights: generate() in turn, and "
+                    "transformers' continuous batching (cb).",
     )
     parser.add_argument("--model", default="rapport-tiny", help="built-in name, folder or hub id")
     parser.add_argument("--channels", type=int, nargs="+", default=[1, 4, 16])

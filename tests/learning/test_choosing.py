@@ -26,7 +26,7 @@ from tests.engine.tiny import make_adapter
 
 PROMPT = tuple(range(5, 25))
 ROWS = 4
-SEED = 42
+SEED = 1
 
 
 @pytest.fixture

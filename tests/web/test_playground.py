@@ -61,7 +61,8 @@ def say(page: Page, text: str) -> None:
 
 def replies(page: Page) -> list[str]:
     """What the bot has said in the channel that is open, once it has ended."""
-    expect(page.locator("article[aria-busy=true]")).to_have_count(0)
+    expect(page.locator("article.bot").last).to_have_attribute("aria-busy", "false")
+    expect(page.locator("article.bot:not([aria-busy=false])")).to_have_count(0)
     return page.locator("article.bot .text").all_inner_texts()
 
 

@@ -1,0 +1,145 @@
+"""Whom the engine is measured beside, each behind the same coroutine: prompts in, times out.
+
+All of them greedy, each reply with the same number of tokens, on the same weights. They take turns
+in one process, so none may keep a thread busy between two turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bot.engine.base import Request
+from bot.engine.local import LocalEngine
+from bot.engine.model import LoadedModel
+from bot.types import Sampling
+
+REPLY_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One reply as the listener saw it, in seconds from the start."""
+
+    tokens: int
+    first: float
+    gaps: tuple[float, ...]
+
+    @classmethod
+    def at(cls, tokens: int, times: list[float], start: float) -> Spoken:
+        """Heard at these times."""
+        gaps = tuple(b - a for a, b in itertools.pairwise(times))
+        return cls(tokens, times[0] - start, gaps)
+
+    @property
+    def last(self) -> float:
+        """When it had ended."""
+        return self.first + sum(self.gaps)
+
+
+Peer = Callable[[list[list[int]]], Coroutine[Any, Any, list[Spoken]]]
+
+
+def engine_peer(engine: LocalEngine) -> Peer:
+    """All prompts at once through `Engine.stream`."""
+    sampling = Sampling(temperature=0.0, repetition_penalty=1.0, max_tokens=REPLY_TOKENS)
+
+    async def listen(prompt: list[int], start: float) -> Spoken:
+        times: list[float] = []
+        tokens = 0
+        async for delta in engine.stream(Request(prompt, sampling=sampling)):
+            tokens += len(delta.ids)
+            times.append(time.perf_counter())
+        return Spoken.at(tokens, times, start)
+
+    async def speak(prompts: list[list[int]]) -> list[Spoken]:
+        start = time.perf_counter()
+        return list(await asyncio.gather(*(listen(prompt, start) for prompt in prompts)))
+
+    return speak
+
+
+def generate_peer(loaded: LoadedModel) -> Peer:
+    """One prompt after another through transformers' `generate`, as most bots do."""
+    from transformers.generation.streamers import BaseStreamer
+
+    class Clock(BaseStreamer):
+        def __init__(self) -> None:
+            self.times: list[float] = []
+
+        def put(self, value: Any) -> None:
+            self.times.append(time.perf_counter())
+
+        def end(self) -> None:
+            pass
+
+    def answer(prompt: list[int], start: float) -> Spoken:
+        clock = Clock()
+        ids = torch.tensor([prompt])
+        model: Any = loaded.model
+        with torch.inference_mode():
+            output = model.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=False, streamer=clock,
+                max_new_tokens=REPLY_TOKENS, pad_token_id=0,
+            )
+        # The streamer is handed the prompt first.
+        return Spoken.at(output.shape[1] - len(prompt), clock.times[1:], start)
+
+    async def speak(prompts: list[list[int]]) -> list[Spoken]:
+        start = time.perf_counter()
+        return [await asyncio.to_thread(answer, prompt, start) for prompt in prompts]
+
+    return speak
+
+
+def continuous_peer(loaded: LoadedModel) -> Peer:
+    """All prompts at once through transformers' continuous batching, on its own copy of the model.
+
+    Of its own, because it changes how the model attends. In pages of 16 tokens, which is faster
+    than the 256 it takes by itself. Its setting up is not counted.
+    """
+    from transformers import ContinuousBatchingConfig, GenerationConfig
+
+    model: Any = copy.deepcopy(loaded.model)
+    settings = GenerationConfig(  # type: ignore[no-untyped-call]  # theirs
+        max_new_tokens=REPLY_TOKENS, do_sample=False, eos_token_id=-1, pad_token_id=0
+    )
+
+    async def listen(manager: Any, name: str, prompt: list[int], start: float) -> Spoken:
+        times: list[float] = []
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def hear(output: Any) -> None:
+            times.append(time.perf_counter())
+            if output.is_finished():
+                ended.set_result(len(output.generated_tokens))
+
+        manager.register_result_handler(name, hear)
+        manager.add_request(prompt, name, max_new_tokens=REPLY_TOKENS, streaming=True)
+        return Spoken.at(await ended, times, start)
+
+    async def speak(prompts: list[list[int]]) -> list[Spoken]:
+        blocks = len(prompts) * (max(map(len, prompts)) + REPLY_TOKENS + 16) // 16 + 16
+        config = ContinuousBatchingConfig(page_size=16, num_blocks=blocks, max_batch_tokens=512)
+        with model.continuous_batching_context_manager(
+            generation_config=settings, continuous_batching_config=config
+        ) as manager:
+            start = time.perf_counter()
+            return list(await asyncio.gather(
+                *(listen(manager, str(n), prompt, start) for n, prompt in enumerate(prompts))
+            ))
+
+    return speak
+
+
+PEERS: dict[str, Callable[[LoadedModel], Peer]] = {
+    "generate": generate_peer, "cb": continuous_peer,
+}
+"""Whom one can be measured beside."""
