@@ -37,7 +37,10 @@ class Bans(Access):
             if is_banned(connection, rater):
                 raise StoreError(f"{rater} is banned already")
             _record(connection, rater, True, by, time)
-            gone = delete(current_votes).where(current_votes.c.rater == rater)
+            given = select(votes.c.exchange_id).where(votes.c.rater == rater)
+            gone = delete(current_votes).where(  # by its key, which begins with the exchange
+                current_votes.c.exchange_id.in_(given), current_votes.c.rater == rater
+            )
             return connection.execute(gone).rowcount
 
         return await self._write(write)

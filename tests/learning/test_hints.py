@@ -242,6 +242,15 @@ async def test_hints_teach_only_where_they_are_switched_on_and_never_judge(store
         require_enough(found.examples, 11)
 
 
+async def test_what_a_banned_person_says_next_is_no_hint(store: Store) -> None:
+    keys = [await asked(store, number, "Thanks!") for number in range(1, 5)]
+    await store.add_vote(vote(keys[0], 1, "ann"))
+    await store.add_vote(vote(keys[0], 1, "cy"))
+    assert set((await gathered(store)).hints) == set(keys[1:])
+    await store.ban("ann", "web/op", START)
+    assert (await gathered(store)).hints == {}
+
+
 async def test_a_vote_on_the_same_reply_given_elsewhere_is_not_outweighed(store: Store) -> None:
     same = {"prompt": (Turn("user", "hi"),), "reply": "hello"}
     for number in range(1, 9):

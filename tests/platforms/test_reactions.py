@@ -13,6 +13,7 @@ from bot.platforms.reactions import Sign, Signs, Standing
 from bot.ratings import Ratings
 from bot.store import Store
 from bot.types import BASE, ChannelKey, Exchange, Sampling, Timings, Turn, VoteValue
+from tests.platforms.conftest import until
 
 HERE = ChannelKey("discord", "guild", "here")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -91,6 +92,7 @@ async def test_a_sign_that_comes_before_its_message_is_known_waits_for_the_reply
     with signs.making(HERE), signs.making(HERE):
         signs.take(replace(sign("ada", 1), message="third"))
         signs.take(sign("bob", 1))
+        await until(store.current_votes)  # bob's came second, and does not wait
         with signs.making(HERE):
             await store.add_exchange(replace(REPLY, platform_ids=("third",)))
     assert signs.being_made() == ()

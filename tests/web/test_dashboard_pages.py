@@ -66,16 +66,6 @@ def test_every_page_opens_without_complaints_and_fits(
             expect(page.locator("nav a[aria-current=page]")).to_have_count(1)
 
 
-def test_an_operator_drops_what_one_person_alone_likes(browser: Browser, here: Demo) -> None:
-    with visit(browser, f"{here.url}/review") as page:
-        expect(page.get_by_text(f"Go to {LINK}.")).to_be_visible()
-        assert page.locator(f"a[href*='{LINK}']").count() == 0
-        page.get_by_role("button", name="Drop").first.click()
-        expect(page.get_by_text(f"Go to {LINK}.")).to_be_hidden()
-        page.reload()
-        expect(page.get_by_text("1 reply waits.")).to_be_visible()
-
-
 def test_an_operator_bans_somebody_from_the_queue_and_lifts_the_ban(
     browser: Browser, here: Demo
 ) -> None:
@@ -90,6 +80,20 @@ def test_an_operator_bans_somebody_from_the_queue_and_lifts_the_ban(
         expect(page.get_by_text("mallory is banned no more: 1 vote is counted")).to_be_visible()
         page.goto(f"{here.url}/review")
         expect(page.get_by_role("button", name="Ban mallory")).to_be_visible()
+
+
+def test_an_operator_drops_what_one_person_alone_likes(browser: Browser, here: Demo) -> None:
+    with visit(browser, f"{here.url}/review") as page:
+        expect(page.get_by_text(f"Go to {LINK}.")).to_be_visible()
+        assert page.locator(f"a[href*='{LINK}']").count() == 0
+        page.get_by_role("button", name="Drop").first.click()
+        expect(page.get_by_text(f"Go to {LINK}.")).to_be_hidden()
+        page.reload()
+        expect(page.get_by_text("1 reply waits.")).to_be_visible()
+        page.get_by_role("button", name="Drop").click()
+        expect(page.get_by_text(f"See {LINK}/b")).to_be_hidden()
+        page.reload()
+        expect(page.get_by_text("Nothing waits").first).to_be_visible()
 
 
 def test_an_operator_with_too_few_votes_is_told_what_is_missing(

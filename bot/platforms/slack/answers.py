@@ -146,4 +146,3 @@ class Answers:
         if newest is None or newest.finish != "cancelled" or newest.platform_ids:
             return None
         return newest.id
-
