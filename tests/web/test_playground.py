@@ -202,6 +202,25 @@ def test_a_server_that_starts_again_is_found_again_with_everything(
             page.goto("about:blank")
 
 
+def vote_until_one_is_fit(page: Page) -> str:
+    """Let people vote and retrain, again where sixty votes left it to luck; the version's name."""
+    for number in range(1, 5):
+        page.get_by_role("button", name="# crowd").click()
+        page.get_by_role("button", name="Let them vote").click()
+        expect(page.get_by_text("60 votes since the last run")).to_be_visible()
+        page.get_by_role("button", name="Retrain").click()
+        expect(page.get_by_role("progressbar", name="Progress of the run")).to_be_visible()
+        page.get_by_role("button", name="# general").click()
+        say(page, "do you still talk?")
+        expect(page.locator("article.bot .badge").last).to_have_text("base")
+        verdict = page.get_by_role("status").filter(has_text=f"run {number} finished")
+        expect(verdict).to_be_visible(timeout=300_000)
+        if f"run {number} finished: Fit to serve" in verdict.inner_text():
+            expect(page.get_by_text(f"v{number:04} answers")).to_be_visible()
+            return f"v{number:04}"
+    raise AssertionError("four times sixty votes have taught it nothing")
+
+
 @pytest.mark.slow
 def test_a_newcomer_sees_the_whole_circle(browser: Browser, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
@@ -212,17 +231,10 @@ def test_a_newcomer_sees_the_whole_circle(browser: Browser, tmp_path: Path) -> N
     ):
         page.get_by_role("button", name="Retrain").click()
         expect(page.get_by_text("Not enough to learn from")).to_be_visible()
-        page.get_by_role("button", name="Let them vote").click()
-        expect(page.get_by_text("60 votes since the last run")).to_be_visible()
-        page.get_by_role("button", name="Retrain").click()
-        expect(page.get_by_role("progressbar", name="Progress of the run")).to_be_visible()
-        page.get_by_role("button", name="# general").click()
-        say(page, "do you still talk?")
-        expect(page.locator("article.bot .badge").last).to_have_text("base")
-        expect(page.get_by_text("v0001 answers")).to_be_visible(timeout=300_000)
+        version = vote_until_one_is_fit(page)
         expect(page.get_by_text("Fit to serve: all 15 checks passed.", exact=True)).to_be_visible()
         say(page, "and who is it now?")
-        expect(page.locator("article.bot .badge").last).to_have_text("v0001")
+        expect(page.locator("article.bot .badge").last).to_have_text(version)
         page.get_by_role("button", name="Checks, and replies").click()
         expect(page.get_by_role("dialog")).to_contain_text("It was compared with the base model.")
         page.get_by_role("button", name="Close").click()
