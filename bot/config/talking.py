@@ -40,8 +40,12 @@ class EngineConfig(Section):
     places."""
     context: Count = 0
     """Longest prompt plus reply, in tokens; 0 takes what the model was made for."""
-    prefill_chunk: Annotated[int, Field(ge=16)] = 256
-    """Tokens of a new prompt read in one step, so that a long one does not stall the others."""
+    prefill_ms: Positive = 100
+    """How long a step may read new prompts, in milliseconds: replies that run wait no longer than
+    that for their next word."""
+    prefill_chunk: Annotated[int, Field(ge=16)] = 2048
+    """Tokens of new prompts that one step reads at most, however fast that is: what is computed on
+    them takes memory."""
     prefix_cache_mb: Count = 256
     """Memory for conversations already read (KV cache), in MB; the least recently used go
     first."""

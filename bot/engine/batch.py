@@ -1,26 +1,30 @@
-"""The rows that run together: admit, prefill, decode, sample, and take off what has ended.
+"""The rows that run together: admit, read prompts, decode, sample, and take off what has ended.
 
 Arena row ``i`` belongs to ``rows[i]``. Rows ``:ready`` decode one token a step; the rest
-still have prompt to read, in the order they came. A row that ends is replaced by the
-last one, so that both parts stay contiguous and nothing is ever gathered. A row whose
-prompt begins as another's does waits until that one has read the beginning, and copies it:
+still have prompt to read, in the order they came. Both go through the model in one pass: as much
+of the prompts as the step has time for, and a token of every row that decodes. A row that ends is
+replaced by the last one, so that both parts stay contiguous and nothing is ever gathered. A row
+whose prompt begins as another's does waits until that one has read the beginning, and copies it:
 several replies to one prompt read it once.
 
 The batch knows no threads, no queue and no adapter names: slots of the bank come with
-the rows, and everything happens when `local` says so.
+the rows, and everything happens when `bot.engine.worker` says so.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from bot.engine.kv import PackedCache, Window, ladder
-from bot.engine.lora import LoraBank
+from bot.engine.attention import Pass, Span, ladder
+from bot.engine.forward import Forward
+from bot.engine.kv import Arena
+from bot.engine.pace import Pace
 from bot.engine.prefix import WORTHWHILE, PrefixStore, common
 from bot.engine.row import Row
 from bot.engine.sampling import Settings, choose
@@ -33,12 +37,11 @@ class Batch:
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        bank: LoraBank,
+        forward: Forward,
         prefixes: PrefixStore,
         *,
         size: int,
-        chunk: int,
+        pace: Pace,
         context: int,
         ends: Sequence[int],
         turns: Sequence[int],
@@ -47,18 +50,15 @@ class Batch:
         self.rows: list[Row] = []
         self.ready = 0
         """How many rows, from the front, are decoding."""
-        self._model = model
-        self._bank = bank
+        self._forward = forward
         self._prefixes = prefixes
-        self._chunk = chunk
-        self._context = context
+        self._pace = pace
         self._ends = frozenset(ends)
         self._turns = frozenset(turns)
-        self._device = next(model.parameters()).device
-        self._entries, self._vocabulary = vocabulary_sizes(model)
-        self._cache = PackedCache(model.config.num_hidden_layers, size, context + chunk)
-        self._seen = torch.zeros(size, self._vocabulary, dtype=torch.bool, device=self._device)
-        self._ladder = ladder(max(self._cache.capacity, size), self._device)
+        self._device = forward.device
+        self._arena = Arena(forward.layers, size, context)
+        self._seen = torch.zeros(size, forward.vocabulary, dtype=torch.bool, device=self._device)
+        self._ladder = ladder(max(context, size), self._device)
         self._settings: Settings | None = None
         """Of the decoding rows; None when they changed."""
 
@@ -70,7 +70,7 @@ class Batch:
     def admit(self, row: Row) -> bool:
         """Give a row its place and the part of its prompt that is kept; False if it ended."""
         row.admit()
-        if not all(0 <= token < self._entries for token in row.ids):
+        if not all(0 <= token < self._forward.entries for token in row.ids):
             row.end("error", error="the prompt has token ids that the model does not know")
             return False
         place = len(self.rows)
@@ -79,62 +79,38 @@ class Batch:
         )
         row.reused = row.known
         if kept is not None and row.known:
-            self._reserve(row.known)
-            self._cache.restore(place, kept.saved, row.known)
+            self._arena.reserve(row.known)
+            self._arena.restore(place, kept.saved, row.known)
         self._seen[place].zero_()
         if row.request.sampling.repetition_penalty != 1.0:
-            ids = [token for token in row.ids if token < self._vocabulary]
+            ids = [token for token in row.ids if token < self._forward.vocabulary]
             self._seen[place, torch.tensor(ids, device=self._device)] = True
         self.rows.append(row)
         self._follow(row)
         return True
 
-    def prefill(self) -> None:
-        """Read one chunk of prompt; rows whose prompt ends there get their first token."""
+    def step(self) -> None:
+        """Read on in the prompts, and say one more token of every reply whose prompt is read."""
         for place in range(self.ready, len(self.rows)):
             self._borrow(place)
         while self.ready < len(self.rows) and self.rows[self.ready].remaining == 1:
-            self.ready += 1  # one token is what a decoding row reads
-            self._settings = None
-        waiting = self.rows[self.ready :]
-        if not waiting:
+            self._promote(1)  # one token is what a decoding row reads
+        spans = self._spans()
+        if not self.ready and not spans:
             return
-        waiting[0].follows = None  # whoever is first waits for nobody
-        group, width = [waiting[0]], min(waiting[0].remaining, self._chunk)
-        for row in waiting[1:]:
-            wider = max(width, row.remaining)
-            if width < group[0].remaining or wider * (len(group) + 1) > self._chunk or row.follows:
-                break
-            group.append(row)
-            width = wider
-        first = self.ready
         try:
-            counts = [min(row.remaining, width) for row in group]
-            logits = self._forward(first, group, counts)
-            done = all(not row.remaining for row in group)
-            if done:
-                self.ready += len(group)
-                self._settings = None
-                self._sample(first, group, logits, Settings.of(
-                    [row.request.sampling for row in group], self._vocabulary, self._device
-                ))  # fmt: skip
+            logits = self._pass(spans)
         except Exception as error:  # noqa: BLE001  # the border of a step: logged in _fail
-            self._fail(group, error)
-
-    def decode(self) -> None:
-        """One more token for every decoding row."""
-        if not self.ready:
+            # A prompt may be too much for the memory; those who only decode try again alone.
+            reading = self.rows[self.ready : self.ready + len(spans)]
+            self._fail(reading or self.rows[: self.ready], error)
             return
-        group = self.rows[: self.ready]
+        read = self.rows[self.ready : self.ready + len(spans)]
+        self._promote(sum(not row.remaining for row in read))
         try:
-            logits = self._forward(0, group, [1] * len(group))
-            if self._settings is None:
-                self._settings = Settings.of(
-                    [row.request.sampling for row in group], self._vocabulary, self._device
-                )
-            self._sample(0, group, logits, self._settings)
+            self._sample(logits)
         except Exception as error:  # noqa: BLE001  # the border of a step: logged in _fail
-            self._fail(group, error)
+            self._fail(self.rows[: self.ready], error)
 
     def sweep(self) -> list[Row]:
         """Take off the rows that have ended or were cancelled, and keep their beginnings."""
@@ -153,7 +129,7 @@ class Batch:
         gone, self.rows, self.ready, self._settings = self.rows, [], 0, None
         self._fail(gone, error)
         for place in range(self.size):
-            self._cache.clear_row(place)
+            self._arena.clear_row(place)
 
     def _follow(self, row: Row) -> None:
         """Find the row with the longest beginning in common, where waiting for it is worthwhile."""
@@ -170,53 +146,67 @@ class Batch:
         if row.follows and (row.follows.spoiled or row.follows not in self.rows):
             self._follow(row)
         if row.follows and row.follows.known >= row.lent:
-            self._cache.copy_row(self.rows.index(row.follows), place, row.lent)
+            self._arena.copy_row(self.rows.index(row.follows), place, row.lent)
             row.known = row.reused = row.lent
             row.follows = None
 
-    def _forward(self, first: int, group: Sequence[Row], counts: Sequence[int]) -> Tensor:
-        """Pass each row's next `counts` tokens; logits after its last, ``[m, vocabulary]``.
+    def _promote(self, count: int) -> None:
+        """The next rows decode from now on."""
+        if count:
+            self.ready += count
+            self._settings = None
 
-        Shorter rows are padded on the right. Padding writes behind its row's length, where
-        the next real token overwrites it, and nobody sees it meanwhile.
+    def _spans(self) -> list[Span]:
+        """What this step reads of the prompts, first come first; one span a row."""
+        waiting, left = self.rows[self.ready :], self._pace.tokens
+        if waiting:
+            waiting[0].follows = None  # whoever is first waits for nobody
+        spans = []
+        for row in waiting:
+            if left <= 0 or row.follows:
+                break
+            spans.append(Span(row.known, min(row.remaining, left)))
+            left -= spans[-1].count
+        return spans
+
+    def _pass(self, spans: Sequence[Span]) -> Tensor:
+        """Pass the next tokens of the rows; logits after each row whose tokens are all read.
+
+        Only the last span can leave a part of its prompt for the next step.
         """
-        width = max(counts)
-        starts = [row.known for row in group]
-        length = max(starts) + width
-        self._reserve(length)
-        tokens = torch.tensor(
-            [
-                row.ids[row.known : row.known + count] + [0] * (width - count)
-                for row, count in zip(group, counts, strict=True)
-            ],
-            device=self._device,
-        )
-        start = torch.tensor(starts, device=self._device)[:, None]
-        positions = start + self._ladder[:width]
-        rows = self._ladder[first : first + len(group), None]
-        window = Window(first, first + len(group), length, rows, positions)
-        last = torch.tensor(counts, device=self._device)[:, None] - 1
-        self._cache.aim(window)
-        with self._bank.rows([row.slot for row in group]):
-            logits: Tensor = self._model(
-                input_ids=tokens,
-                attention_mask=window.mask(self._ladder),
-                position_ids=positions.clamp(max=self._context - 1) if width > 1 else positions,
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=last,
-            ).logits
-        for row, count in zip(group, counts, strict=True):
-            row.known += count
-        return logits[:, 0]
+        started = time.monotonic()
+        group = self.rows[: self.ready + len(spans)]
+        starts = [row.known for row in group[: self.ready]]
+        counts = [1] * self.ready + [span.count for span in spans]
+        reads = [(row, row.known + count) for row, count in zip(group, counts, strict=True)]
+        self._arena.reserve(max(end for _, end in reads))
+        tokens = [token for row, end in reads for token in row.ids[row.known : end]]
+        ends = [end - 1 for end in accumulate(counts)]
+        if group[-1].remaining > counts[-1] and len(ends) > 1:
+            ends.pop()  # alone it is asked for what nobody needs, so that there is something to ask
+        packed = Pass(starts, spans, self._arena, self._ladder, self._forward.dtype)
+        logits = self._forward(
+            torch.tensor(tokens, device=self._device), packed, [row.slot for row in group],
+            torch.tensor(ends, device=self._device),
+        )  # fmt: skip
+        for row, end in reads:
+            row.known = end
+        if spans:
+            self._pace.told(len(tokens), time.monotonic() - started)
+        return logits
 
-    def _sample(
-        self, first: int, group: Sequence[Row], logits: Tensor, settings: Settings
-    ) -> None:
-        last = first + len(group)
-        seen = self._seen[first:last]
-        chosen = choose(logits, seen, settings, [row.draw() for row in group])
-        if settings.penalty is not None:
+    def _sample(self, logits: Tensor) -> None:
+        """Give the ready rows the token that follows, by logits ``[ready, vocabulary]``."""
+        group = self.rows[: self.ready]
+        if not group:
+            return
+        if self._settings is None:
+            self._settings = Settings.of(
+                [row.request.sampling for row in group], self._forward.vocabulary, self._device
+            )
+        seen = self._seen[: self.ready]
+        chosen = choose(logits, seen, self._settings, [row.draw() for row in group])
+        if self._settings.penalty is not None:
             seen.scatter_(1, chosen.clamp(min=0)[:, None], True)
         for row, token in zip(group, chosen.tolist(), strict=True):
             if token < 0:
@@ -238,7 +228,7 @@ class Batch:
         if row.keep and row.known and not row.spoiled:
             self._keep(place, row)
         if row.spoiled:
-            self._cache.clear_row(place)
+            self._arena.clear_row(place)
         if place < self.ready:
             self._settings = None
             self.ready -= 1
@@ -249,7 +239,7 @@ class Batch:
 
     def _keep(self, place: int, row: Row) -> None:
         try:
-            saved = self._cache.save(place, row.known)
+            saved = self._arena.save(place, row.known)
         except (RuntimeError, MemoryError):
             # The next turn then reads its prompt anew; nothing else is lost.
             log.warning("no memory to keep the prefix of a reply", exc_info=True)
@@ -259,60 +249,6 @@ class Batch:
 
     def _move(self, source: int, target: int) -> None:
         if source != target:
-            self._cache.copy_row(source, target, self.rows[source].known)
+            self._arena.copy_row(source, target, self.rows[source].known)
             self._seen[target] = self._seen[source]
             self.rows[target] = self.rows[source]
-
-    def _reserve(self, length: int) -> None:
-        self._cache.reserve(length)
-        if len(self._ladder) < max(self._cache.capacity, self.size):
-            self._ladder = ladder(max(self._cache.capacity, self.size), self._device)
-
-
-def vocabulary_sizes(model: PreTrainedModel) -> tuple[int, int]:
-    """How many ids the model knows, and how many it can say; padding may set them apart."""
-    known = model.get_input_embeddings().weight
-    said = model.get_output_embeddings().weight  # type: ignore[no-untyped-call]  # transformers' own
-    assert isinstance(known, Tensor)
-    return known.shape[0], said.shape[0]
-
-
-@torch.inference_mode()
-def agrees_with_plain_forward(model: PreTrainedModel) -> bool:
-    """Whether the model gives the same logits on packed rows as without any cache.
-
-    Two rows of different lengths are read and then continued by one token: enough to show
-    an architecture that builds its own mask, positions or state.
-    """
-    device = model.device
-    vocabulary, _ = vocabulary_sizes(model)
-    ids = (torch.arange(22, device=device).view(2, 11) * 7919 + 11) % vocabulary
-    cache = PackedCache(model.config.num_hidden_layers, 2, 11)
-    steps = ladder(11, device)
-    rows = steps[:2, None]
-    starts = torch.tensor([[10], [6]], device=device)
-
-    def forward(tokens: Tensor, positions: Tensor) -> Tensor:
-        last = torch.full((2, 1), tokens.shape[1] - 1, device=device)
-        window = Window(0, 2, int(positions.max()) + 1, rows, positions)
-        cache.aim(window)
-        logits: Tensor = model(
-            input_ids=tokens,
-            attention_mask=window.mask(steps),
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=last,
-        ).logits
-        return logits[:, -1].float()
-
-    try:
-        forward(ids[:, :10], steps[:10].expand(2, 10))
-        packed = forward(ids.gather(1, starts), starts)
-        plain = model(input_ids=ids, use_cache=False).logits.float()
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
-        log.debug("the packed forward pass failed", exc_info=error)
-        return False
-    expected = plain[torch.arange(2, device=device), starts[:, 0]]
-    tolerance = 1e-2 if expected.dtype == model.dtype else 0.3
-    return bool((packed - expected).abs().max() <= tolerance * expected.std().clamp(min=1e-6))

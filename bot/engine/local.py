@@ -68,7 +68,7 @@ class LocalEngine:
             self._check_length(item.prompt_ids, len(item.reply_ids))
         found: dict[int, Score] = {}
         with self._using({item.adapter for item in items}) as slots:
-            async for scores in self.run(score_job(items, self._worker.bank, slots)):
+            async for scores in self.run(score_job(items, self._worker.forward, slots)):
                 found.update(cast("list[tuple[int, Score]]", scores))
         return [found[index] for index in range(len(items))]
 

@@ -1,32 +1,30 @@
-"""The serving LoRA bank: several adapter versions, and the base, in one batch.
+"""The serving LoRA bank: several adapter versions, and the base, in one pass.
 
 Every adapted module has ``slots`` places of one fixed rank, laid side by side:
-``A [slots * rank, in]``, ``B [slots * rank, out]`` with the adapter's scale folded in. A
-forward hook adds ``((x A^T) * mask) B``, where the mask lets a row see its own slot's
-columns only. Slots that no row of the batch uses are left out of the product, and with
-no adapter in the batch a hook returns at once.
+``A [slots * rank, in]``, ``B [slots * rank, out]`` with the adapter's scale folded in.
+``((x A^T) * mask) B`` is added to what the module says, where the mask lets a token see its own
+slot's columns only. Slots that no row of the pass uses are left out of the product, and with
+no adapter in the pass nothing is done. Modules that read the same input are added at once.
 
 The bank knows slots, not names: which version lives in which slot, and when it may go,
-is `bot.engine.versions`' business. The modules that serve stay what they were; the
-hooks come off with `remove`.
+is `bot.engine.versions`' business. The modules that serve stay what they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
 from transformers.pytorch_utils import Conv1D
 
 from bot.engine.adapter_file import AdapterWeights
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Site:
     """One module's share of the bank."""
 
@@ -34,35 +32,38 @@ class _Site:
     """``[slots * rank, in]``."""
     b: Tensor
     """``[slots * rank, out]``."""
-    handle: RemovableHandle
 
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """Which columns the current batch needs, and who sees which."""
+    """Which columns the current pass needs, and who sees which."""
 
     low: int
     high: int
     mask: Tensor | None
-    """``[rows, 1, high - low]``, or None where all rows use the one slot there is."""
+    """``[rows, high - low]``, or None where all rows use the one slot there is."""
 
 
 class LoraBank:
-    """Adapters side by side on the modules of one model."""
+    """Adapters side by side for the modules of one model."""
 
     def __init__(self, model: nn.Module, slots: int, rank: int) -> None:
         self.slots = slots
         self.rank = rank
-        self._modules = dict(linear_modules(model))
+        self._shapes = {name: features(module) for name, module in linear_modules(model).items()}
         self._sites: dict[str, _Site] = {}
+        self._filled = 0
+        """How often a slot was filled or emptied: what was made of the sites is old after it."""
         self._use: _Use | None = None
+        self._mask: Tensor | None = None
+        """Of the current pass, ``[tokens, high - low]``."""
         self._last: tuple[tuple[int | None, ...], _Use | None] = ((), None)
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
 
     def shapes(self) -> dict[str, tuple[int, int]]:
         """(in, out) features of every module that may carry an adapter."""
-        return {name: features(module) for name, module in self._modules.items()}
+        return dict(self._shapes)
 
     def put(self, slot: int, weights: AdapterWeights) -> None:
         """Fill a slot; modules the adapter leaves alone get zeros there."""
@@ -77,28 +78,39 @@ class LoraBank:
                 a, b = weights.pairs[name]
                 site.a[low : low + weights.rank].copy_(a)
                 site.b[low : low + weights.rank].copy_(b.float().T * weights.scale)
+        self._filled += 1
 
     def clear(self, slot: int) -> None:
         """Empty a slot."""
         self.put(slot, AdapterWeights({}, 0, 0.0))
 
     def remove(self) -> None:
-        """Take the hooks off the model."""
-        for site in self._sites.values():
-            site.handle.remove()
+        """Empty all slots and free what they took."""
         self._sites.clear()
+        self._filled += 1
+
+    def group(self, *names: str) -> Group:
+        """The adapters of modules that read the same input, by the modules' names."""
+        return Group(self, names)
 
     @contextmanager
-    def rows(self, slots: Sequence[int | None]) -> Iterator[None]:
-        """Apply these slots to the rows of the forward passes inside; None is the base."""
+    def rows(self, slots: Sequence[int | None], rows: Tensor | None = None) -> Iterator[None]:
+        """Apply these slots to the tokens of the passes inside; None is the base.
+
+        Args:
+            slots: of each row.
+            rows: whose each token is, ``[tokens]``; None where every row has one.
+        """
         key = tuple(slots)
         if key != self._last[0]:
             self._last = (key, self._plan(key))
         self._use = self._last[1]
+        if self._use is not None and self._use.mask is not None:
+            self._mask = self._use.mask if rows is None else self._use.mask[rows]
         try:
             yield
         finally:
-            self._use = None
+            self._use = self._mask = None
 
     def _plan(self, slots: tuple[int | None, ...]) -> _Use | None:
         used = sorted({slot for slot in slots if slot is not None})
@@ -107,33 +119,70 @@ class LoraBank:
         low, high = used[0] * self.rank, (used[-1] + 1) * self.rank
         if len(used) == 1 and None not in slots:
             return _Use(low, high, None)
-        mask = torch.zeros(len(slots), 1, high - low, dtype=self._dtype)
+        mask = torch.zeros(len(slots), high - low, dtype=self._dtype)
         for row, slot in enumerate(slots):
             if slot is not None:
                 start = slot * self.rank - low
-                mask[row, :, start : start + self.rank] = 1
+                mask[row, start : start + self.rank] = 1
         return _Use(low, high, mask.to(self._device))
 
     def _site(self, name: str) -> _Site:
-        inner, outer = features(self._modules[name])
+        inner, outer = self._shapes[name]
         width = self.slots * self.rank
         a = torch.zeros(width, inner, dtype=self._dtype, device=self._device)
         b = torch.zeros(width, outer, dtype=self._dtype, device=self._device)
-        return _Site(a, b, self._modules[name].register_forward_hook(self._hook(a, b)))
+        return _Site(a, b)
 
-    def _hook(self, a: Tensor, b: Tensor) -> Callable[..., Tensor | None]:
-        def add(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            use = self._use
-            if use is None:
-                return None
-            low = functional.linear(args[0], a[use.low : use.high])
-            if use.mask is not None:
-                low = low * use.mask
-            # The output is the module's own fresh tensor, so adding in place is safe.
-            output.view(-1, output.shape[-1]).addmm_(low.flatten(0, -2), b[use.low : use.high])
-            return output
 
-        return add
+class Group:
+    """The adapters of modules that read the same input, whose outputs lie side by side."""
+
+    def __init__(self, bank: LoraBank, names: Sequence[str]) -> None:
+        self._bank = bank
+        self._names = names
+        self._made_of: tuple[int, int, int] = (-1, 0, 0)
+        self._parts = 0
+        self._a = self._b = torch.empty(0)
+
+    def add(self, x: Tensor, output: Tensor) -> None:
+        """Add to the modules' output, in place, what the current pass's adapters say.
+
+        Args:
+            x: ``[tokens, in]``.
+            output: ``[tokens, out]``, of all modules together.
+        """
+        bank = self._bank
+        use = bank._use
+        if use is None:
+            return
+        if self._made_of != (bank._filled, use.low, use.high):
+            self._make(use)
+        if not self._parts:
+            return
+        low = functional.linear(x, self._a)
+        if bank._mask is not None:
+            low = (low.view(len(x), self._parts, -1) * bank._mask[:, None]).view(len(x), -1)
+        output.addmm_(low, self._b)
+
+    def _make(self, use: _Use) -> None:
+        """Lay the columns in use side by side: one product with the input, one with the rest."""
+        sites, shapes = self._bank._sites, self._bank._shapes
+        there = [name for name in self._names if name in sites]
+        self._parts = len(there)
+        self._made_of = (self._bank._filled, use.low, use.high)
+        if not there:
+            return
+        width = use.high - use.low
+        self._a = torch.cat([sites[name].a[use.low : use.high] for name in there])
+        self._b = self._a.new_zeros(width * len(there), sum(shapes[n][1] for n in self._names))
+        place = 0
+        for name in self._names:
+            outer = shapes[name][1]
+            if name in sites:
+                part = there.index(name) * width
+                own = sites[name].b[use.low : use.high]
+                self._b[part : part + width, place : place + outer] = own
+            place += outer
 
 
 def linear_modules(model: nn.Module) -> Mapping[str, nn.Module]:

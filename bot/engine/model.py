@@ -2,7 +2,7 @@
 
 A model is the built-in one, a folder, or a hub id. It is refused here, with the reason,
 when the engine cannot serve it exactly: the configuration is looked at first, and then
-a short forward pass through the packed cache is held against the model's own. Weights
+a few short passes of the engine are held against the model's own. Weights
 are only ever read from safetensors, and code that comes with a model is never run.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,9 +32,13 @@ from transformers.utils.hub import cached_file
 import bot
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.base import ModelInfo
-from bot.engine.batch import agrees_with_plain_forward
+from bot.engine.forward import Forward, TransformersForward, agrees_with_plain_forward
+from bot.engine.llama import LlamaForward, is_built_so
+from bot.engine.lora import LoraBank
 from bot.engine.template import BROKEN_PREFIX, ChatTemplate
 from bot.errors import ModelError
+
+log = logging.getLogger(__name__)
 
 BUILT_IN = "rapport-tiny"
 ASSETS = Path(bot.__file__).parent / "assets"
@@ -50,6 +55,8 @@ class LoadedModel:
     info: ModelInfo
     threads: int
     """CPU threads for the engine."""
+    forward: Forward
+    """How the model answers passes, with the bank of its adapters."""
 
 
 def load_model(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
@@ -75,7 +82,8 @@ def load_model(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
             template = ChatTemplate(AutoTokenizer.from_pretrained(source))
             model.to(device).requires_grad_(False)  # type: ignore[arg-type]  # a wrapped method
             model.train(False)
-            agrees = agrees_with_plain_forward(model)
+            forward = make_forward(model, engine)
+            agrees = _agrees(forward, model)
             fingerprint = _fingerprint(files, weights.result(), template)
     except (
         OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError
@@ -84,11 +92,25 @@ def load_model(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
         raise ModelError(f"cannot load the model {config.name}: {reason}") from error
     if not agrees:
         raise ModelError(
-            f"{config.name} ({settings.model_type}) does not give the same answers on packed "
-            "rows; choose a model with plain full attention"
+            f"{config.name} ({settings.model_type}) does not give the same answers to many at "
+            "once; choose a model with plain full attention"
         )
     info = _describe(config.name, fingerprint, model, template, engine)
-    return LoadedModel(model, template, info, threads)
+    return LoadedModel(model, template, info, threads, forward)
+
+
+def make_forward(model: PreTrainedModel, engine: EngineConfig) -> Forward:
+    """How a model answers passes, with an empty bank of adapters."""
+    bank = LoraBank(model, engine.adapter_slots, engine.adapter_rank)
+    if is_built_so(model):
+        return LlamaForward(model, bank, context_of(model, engine))
+    return TransformersForward(model, bank)
+
+
+def context_of(model: PreTrainedModel, engine: EngineConfig) -> int:
+    """Longest prompt plus reply, in tokens."""
+    limit = int(getattr(model.config, "max_position_embeddings", 0) or 0)
+    return min(engine.context or limit or 2048, limit or engine.context or 2048)
 
 
 def usable_cores() -> int:
@@ -216,6 +238,14 @@ def _fingerprint(files: Path, weights: bytes, template: ChatTemplate) -> str:
     return total.hexdigest()
 
 
+def _agrees(forward: Forward, model: PreTrainedModel) -> bool:
+    try:
+        return agrees_with_plain_forward(forward, model)
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        log.debug("the model cannot be asked in passes", exc_info=error)
+        return False
+
+
 def _describe(
     name: str, fingerprint: str, model: PreTrainedModel, template: ChatTemplate,
     engine: EngineConfig,
@@ -229,13 +259,12 @@ def _describe(
     ends = _end_ids(model, template)
     if not ends:
         warnings.append("the model names no end-of-text token; replies end at max_tokens")
-    context = min(engine.context or limit or 2048, limit or engine.context or 2048)
     parameter = next(model.parameters())
     return ModelInfo(
         name=name,
         fingerprint=fingerprint,
         parameters=sum(p.numel() for p in model.parameters()),
-        context=context,
+        context=context_of(model, engine),
         hidden=int(model.config.hidden_size),
         device=str(parameter.device),
         dtype=str(parameter.dtype).removeprefix("torch."),

@@ -4,21 +4,22 @@ A step of a few rows is spent reading weights, and the plain layout is read badl
 weights lie in a short run of their own. oneDNN reorders them into blocks, once, and its kernel
 then takes what a short matrix needs. A single row, which is multiplied with a vector's routines, is
 best served by long runs, one for each input. The copies stand beside the weights, which training
-and whoever else holds the tensors go on using; so a model is packed that only serves.
+and whoever else holds the tensors go on using.
 
-It knows a tree of modules and nothing of requests, adapters or training. The two operators are
-those that PyTorch's own compiler calls when it freezes a model for a CPU; where they are missing
-or do not give what they should, the modules stay as they are.
+It knows weights and nothing of models, requests or adapters. The two operators are those that
+PyTorch's own compiler calls when it freezes a model for a CPU; where they are missing or do not
+give what they should, weights are used as they are.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,26 @@ SHARE = 0.25
 """Of the memory that is free, the most that copies may take."""
 DTYPES = (torch.float32, torch.bfloat16)
 
+Product = Callable[[Tensor], Tensor]
+"""``[tokens, in]`` to ``[tokens, out]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A product with a weight as it is."""
+
+    weight: Tensor
+    """``[out, in]``."""
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[..., in]`` to ``[..., out]``."""
+        return functional.linear(x, self.weight, self.bias)
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A Linear's forward pass on copies of its weight."""
+    """A product with copies of a weight."""
 
     rows: Tensor
     """Blocks, for several rows."""
@@ -48,49 +65,50 @@ class Packed:
         return found
 
 
-def pack(model: nn.Module, most: float | None = None) -> int:
-    """Let the Linear modules of a model on the CPU use packed weights; bytes of the copies.
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How many copies of each weight there is room for."""
 
-    The modules must not be trained or copied afterwards. 0 where nothing was packed.
+    copies: int
+    """2 for blocks and runs, 1 for blocks alone, 0 where weights stay as they are."""
 
-    Args:
-        most: bytes that the copies may take; None for a share of the memory that is free.
-    """
-    linears = [
-        one for one in model.modules()
-        if type(one) is nn.Linear and one.weight.device.type == "cpu" and one.weight.dtype in DTYPES
-    ]
-    size = sum(one.weight.nbytes for one in linears)
-    if most is None:
-        most = SHARE * float(psutil.virtual_memory().available)
-    if not linears or size > most or not _works(linears[0]):
-        return 0
-    # Where there is no room for two copies of each, a single row goes by the weight itself.
-    both = 2 * size <= most
-    for one in linears:
-        one.forward = _packed(one, both=both)  # type: ignore[method-assign, assignment]  # as nn.Module finds it
-    return 2 * size if both else size
+    @classmethod
+    def of(cls, like: Tensor, size: int, most: float | None = None) -> Packing:
+        """What suits weights of this kind.
 
+        Args:
+            like: one of them.
+            size: bytes of all.
+            most: bytes that the copies may take; None for a share of the memory that is free.
+        """
+        if most is None:
+            most = SHARE * float(psutil.virtual_memory().available)
+        if like.device.type != "cpu" or like.dtype not in DTYPES or size > most or not _works(like):
+            return cls(0)
+        # Where there is no room for two copies of each, a single row goes by the weight itself.
+        return cls(2 if 2 * size <= most else 1)
 
-def _packed(module: nn.Linear, *, both: bool) -> Packed:
-    weight = module.weight.detach()
-    # Not told how many rows will come, it lays out blocks that are good for few and for hundreds.
-    blocks: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-    return Packed(blocks, weight.t().contiguous().t() if both else weight, module.bias)
+    def product(self, weight: Tensor, bias: Tensor | None) -> Product:
+        """The product with a weight ``[out, in]``."""
+        weight = weight.detach()
+        if not self.copies:
+            return Plain(weight, bias)
+        # Not told how many rows will come, it lays out blocks good for few and for hundreds.
+        blocks: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+        return Packed(blocks, weight.t().contiguous().t() if self.copies == 2 else weight, bias)
 
 
 @torch.inference_mode()
-def _works(module: nn.Linear) -> bool:
+def _works(weight: Tensor) -> bool:
     """Whether the operators are there and agree with the plain ones."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch's own
         return False
-    x = torch.linspace(-1, 1, 3 * module.in_features, dtype=module.weight.dtype)
-    x = x.view(1, 3, module.in_features)
+    x = torch.linspace(-1, 1, 3 * weight.shape[1], dtype=weight.dtype).view(3, -1)
     try:
-        found = _packed(module, both=False)(x)
+        found = Packing(1).product(weight, None)(x)
     except (AttributeError, RuntimeError) as error:
         log.debug("weights are not packed", exc_info=error)
         return False
-    plain = functional.linear(x, module.weight, module.bias)
+    plain = functional.linear(x, weight)
     tolerance = 1e-5 if x.dtype == torch.float32 else 2e-2
     return bool((found - plain).abs().max() <= tolerance * plain.abs().max().clamp(min=1e-6))

@@ -1,7 +1,7 @@
 """How likely given replies are, measured on the serving path.
 
-A background job: each slice is one right-padded batch that mixes adapters and the base
-as the conversations do. The same words under several adapters share a batch, with the
+A background job: each slice is one pass that mixes adapters and the base as the
+conversations do. The same words under several adapters share a batch, with the
 base beside them, because that is what the divergence compares. Knows nothing of what
 the numbers are for.
 """
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bot.engine.attention import Pass, Span, ladder
 from bot.engine.base import Job, Resident, Score, ScoreItem
-from bot.engine.batch import vocabulary_sizes
-from bot.engine.lora import LoraBank
+from bot.engine.forward import Forward
 from bot.types import BASE
 
 ROWS = 16
 """Most rows of a batch."""
 TOKENS = 1024
-"""Most padded tokens of a batch, unless one group alone is longer: a slice stays short."""
+"""Most tokens of a batch, unless one group alone is longer: a slice stays short."""
 NUMBERS = 1 << 26
 """Most log-probabilities held at once (256 MB in fp32), with the same exception."""
 
@@ -43,18 +43,17 @@ class _Group:
 
 
 def score_job(
-    items: Sequence[ScoreItem], bank: LoraBank, slots: Mapping[str, int | None]
+    items: Sequence[ScoreItem], forward: Forward, slots: Mapping[str, int | None]
 ) -> Job:
     """A job that yields ``(index, score)`` for every item, batch by batch."""
 
-    def job(resident: Resident) -> Iterator[object]:
+    def job(_: Resident) -> Iterator[object]:
         wanted: dict[tuple[Words, str], list[int]] = {}
         for index, item in enumerate(items):
             words = (tuple(item.prompt_ids), tuple(item.reply_ids))
             wanted.setdefault((words, item.adapter), []).append(index)
-        _, vocabulary = vocabulary_sizes(resident.model)
-        for batch in _batches(_groups(list(wanted)), vocabulary):
-            scores = _measure(resident, batch, bank, slots)
+        for batch in _batches(_groups(list(wanted)), forward.vocabulary):
+            scores = _measure(forward, batch, slots)
             yield [
                 (index, score)
                 for key, score in scores.items()
@@ -81,7 +80,8 @@ def _batches(groups: Sequence[_Group], vocabulary: int) -> Iterator[list[_Group]
     for group in groups:
         rows = sum(len(g.adapters) for g in (*batch, group))
         numbers = sum(len(g.adapters) * len(g.words[1]) for g in (*batch, group)) * vocabulary
-        if batch and (rows > ROWS or rows * group.length > TOKENS or numbers > NUMBERS):
+        tokens = sum(len(g.adapters) * g.length for g in (*batch, group))
+        if batch and (rows > ROWS or tokens > TOKENS or numbers > NUMBERS):
             yield batch
             batch = []
         batch.append(group)
@@ -91,10 +91,10 @@ def _batches(groups: Sequence[_Group], vocabulary: int) -> Iterator[list[_Group]
 
 @torch.inference_mode()
 def _measure(
-    resident: Resident, batch: Sequence[_Group], bank: LoraBank, slots: Mapping[str, int | None]
+    forward: Forward, batch: Sequence[_Group], slots: Mapping[str, int | None]
 ) -> dict[tuple[Words, str], Score]:
     rows = [(group.words, adapter) for group in batch for adapter in group.adapters]
-    log_probs = _reply_log_probs(resident, rows, bank, slots)
+    log_probs = _reply_log_probs(forward, rows, slots)
     scores: dict[tuple[Words, str], Score] = {}
     base: Tensor | None = None
     for (words, adapter), row in zip(rows, log_probs, strict=True):
@@ -110,27 +110,23 @@ def _measure(
 
 
 def _reply_log_probs(
-    resident: Resident,
-    rows: Sequence[tuple[Words, str]],
-    bank: LoraBank,
-    slots: Mapping[str, int | None],
+    forward: Forward, rows: Sequence[tuple[Words, str]], slots: Mapping[str, int | None]
 ) -> tuple[Tensor, ...]:
-    """Log-probabilities of every next token at each reply position, ``[reply, vocabulary]``.
-
-    Padding stands on the right, where causal attention never looks, so no mask is needed.
-    It repeats the row's last token: any known id will do.
-    """
+    """Log-probabilities of every next token at each reply position, ``[reply, vocabulary]``."""
     ids = [[*prompt, *reply][:-1] or [0] for (prompt, reply), _ in rows]
-    width = max(map(len, ids))
-    tokens = torch.tensor([row + row[-1:] * (width - len(row)) for row in ids])
-    keep = torch.zeros(len(rows), width, dtype=torch.bool)
-    for place, ((prompt, reply), _) in enumerate(rows):
-        keep[place, len(prompt) - 1 : len(prompt) - 1 + len(reply)] = True
-    with bank.rows([slots[adapter] for _, adapter in rows]):
-        logits: Tensor = resident.model(
-            input_ids=tokens.to(resident.device),
-            use_cache=False,
-            logits_to_keep=keep.to(resident.device),
-        ).logits
-    flat = logits.view(-1, logits.shape[-1]).float().log_softmax(dim=-1)
-    return torch.split(flat, [len(reply) for (_, reply), _ in rows])
+    wanted, place = list[int](), 0
+    for ((prompt, reply), _), own in zip(rows, ids, strict=True):
+        first = place + len(prompt) - 1
+        wanted += range(first, first + len(reply))
+        place += len(own)
+    if not wanted:
+        return tuple(torch.zeros(0, forward.vocabulary) for _ in rows)
+    device = forward.device
+    steps = ladder(max(*map(len, ids), len(ids)), device)
+    packed = Pass([], [Span(0, len(own)) for own in ids], None, steps, forward.dtype)
+    logits = forward(
+        torch.tensor([token for own in ids for token in own], device=device), packed,
+        [slots[adapter] for _, adapter in rows], torch.tensor(wanted, device=device),
+    )  # fmt: skip
+    log_probs = logits.float().log_softmax(dim=-1)
+    return torch.split(log_probs, [len(reply) for (_, reply), _ in rows])

@@ -1,7 +1,7 @@
 """The one thread that owns the model, and the step it repeats.
 
-`_step` reads from top to bottom: orders from outside (load, free, forget), admission and
-prefill, one token for every running reply, delivery to the event loops in one hop, and
+`_step` reads from top to bottom: orders from outside (load, free, forget), admission, one
+pass of the model over prompts and running replies, delivery to the event loops in one hop, and
 at most one slice of background work. Others only ever leave something for the next step,
 under the one lock: a row in the queue, an order, a cancelled flag.
 
@@ -22,13 +22,12 @@ from typing import TypeVar
 import torch
 
 from bot.config import EngineConfig
-from bot.engine.background import Background, ResidentModel, Task, share_tensors
+from bot.engine.background import Background, ResidentModel, Task
 from bot.engine.base import EngineStats
 from bot.engine.batch import Batch
 from bot.engine.delivery import Outgoing
-from bot.engine.lora import LoraBank
 from bot.engine.model import LoadedModel
-from bot.engine.packing import pack
+from bot.engine.pace import Pace
 from bot.engine.prefix import PrefixStore
 from bot.engine.row import Row
 from bot.engine.versions import Versions
@@ -51,27 +50,22 @@ class Worker:
     """The engine's thread and everything it owns."""
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig, share: float) -> None:
-        # Of its own, because it is packed: what was loaded stays as others know it.
-        model = share_tensors(loaded.model)
-        resident = ResidentModel(model)
-        packed = pack(model)
-        log.debug("weights are packed in %.0f MB", packed / 2**20)
-        self.bank = LoraBank(model, config.adapter_slots, config.adapter_rank)
+        self.forward = loaded.forward
+        self.bank = loaded.forward.bank
         self.outgoing = Outgoing()
         self._threads = loaded.threads
         self._limit = config.rows + config.queue
         self._prefixes = PrefixStore(config.prefix_cache_mb * 2**20)
         self._batch = Batch(
-            model,
-            self.bank,
+            self.forward,
             self._prefixes,
             size=config.rows,
-            chunk=config.prefill_chunk,
+            pace=Pace(config.prefill_ms / 1e3, config.prefill_chunk),
             context=loaded.info.context,
             ends=loaded.info.end_ids,
             turns=loaded.info.turn_ids,
         )
-        self._background = Background(resident, share)
+        self._background = Background(ResidentModel(loaded.model), share)
         self._replies = self._reply_tokens = self._prompt_tokens = self._reused = 0
         self._steps = 0
         self._step_seconds = 0.0
@@ -236,10 +230,7 @@ class Worker:
             self._retire(self._batch.sweep())
             self._admit()
             busy = bool(self._batch.rows)
-            self._batch.prefill()
-            # A reply may end with its first token; it must not decode another.
-            self._retire(self._batch.sweep())
-            self._batch.decode()
+            self._batch.step()
             self._retire(self._batch.sweep())
         self.outgoing.flush()
         served = time.monotonic() - started

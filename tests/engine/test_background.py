@@ -123,7 +123,7 @@ async def test_training_beside_replies_learns_and_leaves_them_as_they_are(
     assert losses[-1] < losses[0] / 2
     prompt = prompt_ids(20)
     assert await reply(engine, prompt) == expected_reply(models[BASE], prompt)
-    for name, tensor in engine._worker._batch._model.state_dict().items():
+    for name, tensor in engine._worker._background._resident.twin().state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
 
@@ -142,7 +142,7 @@ async def test_a_twin_shares_tensors_but_no_structure_and_no_hooks(
         pairs = zip(twin.named_parameters(), resident.model.named_parameters(), strict=True)
         yield all(a is b and not a.requires_grad for (_, a), (_, b) in pairs)
         yield not any(module._forward_hooks for module in twin.modules())
-        yield any(module._forward_hooks for module in resident.model.modules())
+        yield not any(module._forward_hooks for module in resident.model.modules())
         twin.model.layers[0].self_attn.q_proj = torch.nn.Identity()
         yield isinstance(resident.model.model.layers[0].self_attn.q_proj, torch.nn.Linear)
         yield torch.is_grad_enabled() and not torch.is_inference_mode_enabled()

@@ -4,44 +4,50 @@ from __future__ import annotations
 
 import torch
 
-from bot.engine.kv import SMALLEST, PackedCache, Saved, Window, ladder
+from bot.engine.kv import SMALLEST, Arena, Saved
 from bot.engine.prefix import PrefixStore, common
 
 
-def write(cache: PackedCache, row: int, start: int, values: torch.Tensor) -> None:
-    """Write ``[q, dim]`` numbers into a row of every layer, as one head."""
-    positions = torch.arange(start, start + len(values))[None]
-    cache.reserve(start + len(values))
-    cache.aim(Window(row, row + 1, start + len(values), torch.tensor([[row]]), positions))
-    for layer in range(len(cache)):
-        cache.update(values[None, None], -values[None, None], layer)
+def write(arena: Arena, row: int, start: int, values: torch.Tensor) -> None:
+    """Write ``[q, dim]`` numbers into a row of both layers, as one head."""
+    arena.reserve(start + len(values))
+    rows = torch.full((len(values),), row)
+    positions = torch.arange(start, start + len(values))
+    for layer in range(2):
+        arena.write(layer, rows, positions, values[:, None], -values[:, None])
 
 
 def test_a_row_keeps_what_was_written_through_growth_moves_and_restores() -> None:
-    cache = PackedCache(layers=2, rows=3, limit=1000)
+    arena = Arena(layers=2, rows=3, limit=1000)
     first, second = torch.randn(100, 4), torch.randn(SMALLEST + 60, 4)
-    write(cache, 0, 0, first)
-    write(cache, 1, 0, second)
-    assert cache.capacity == 2 * SMALLEST
-    cache.copy_row(1, 2, len(second))
+    write(arena, 0, 0, first)
+    write(arena, 1, 0, second)
+    assert arena.capacity == 2 * SMALLEST
+    assert arena.nbytes == 2 * 2 * 3 * 2 * SMALLEST * 4 * 4
+    arena.copy_row(1, 2, len(second))
     for row, wanted in ((0, first), (1, second), (2, second)):
-        for keys, values in cache.save(row, len(wanted)):
+        for keys, values in arena.save(row, len(wanted)):
             assert torch.equal(keys[:, 0], wanted)
             assert torch.equal(values[:, 0], -wanted)
-    other = PackedCache(layers=2, rows=1, limit=160)
+        keys, values = arena.rows(1, row, row + 1, len(wanted))
+        assert torch.equal(keys[0, 0], wanted)
+        assert torch.equal(values[0, 0], -wanted)
+    other = Arena(layers=2, rows=1, limit=160)
     other.reserve(150)
-    other.restore(0, cache.save(1, 170), 150)
+    other.restore(0, arena.save(1, 170), 150)
     assert other.capacity == 160
     assert torch.equal(other.save(0, 150)[1][0][:, 0], second[:150])
-    cache.clear_row(1)
-    assert not cache.save(1, 170)[0][0].any()
+    arena.clear_row(1)
+    assert not arena.save(1, 170)[0][0].any()
 
 
-def test_a_token_sees_its_row_up_to_itself() -> None:
-    positions = torch.tensor([[3, 4], [0, 1]])
-    mask = Window(0, 2, 5, torch.tensor([[0], [1]]), positions).mask(ladder(8, torch.device("cpu")))
-    assert mask.shape == (2, 1, 2, 5)
-    assert mask[:, 0].sum(-1).tolist() == [[4, 5], [1, 2]]
+def test_what_is_kept_of_a_row_is_a_copy() -> None:
+    arena = Arena(layers=2, rows=1, limit=100)
+    values = torch.randn(30, 4)
+    write(arena, 0, 0, values)
+    kept = arena.save(0, 30)
+    arena.clear_row(0)
+    assert torch.equal(kept[0][0][:, 0], values)
 
 
 def saved(length: int) -> Saved:

@@ -147,11 +147,11 @@ def test_mistral_without_its_window_is_full_attention() -> None:
     refuse_unsupported(MistralConfig(sliding_window=None))
 
 
-def test_a_model_that_differs_on_packed_rows_is_refused(
+def test_a_model_that_answers_otherwise_in_passes_is_refused(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "agrees_with_plain_forward", lambda model: False)
-    with pytest.raises(ModelError, match="packed rows"):
+    monkeypatch.setattr(loading, "agrees_with_plain_forward", lambda *_: False)
+    with pytest.raises(ModelError, match="same answers"):
         load(folders["llama"])
 
 

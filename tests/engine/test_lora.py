@@ -4,83 +4,150 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
+from bot.engine import packing
 from bot.engine.adapter_file import read_adapter
+from bot.engine.attention import Pass, Span, ladder
+from bot.engine.forward import Forward, TransformersForward
+from bot.engine.llama import LlamaForward
 from bot.engine.lora import LoraBank
 from bot.errors import AdapterError
-from tests.engine.tiny import make_adapter, plain_model, prompt_ids, with_adapter
+from tests.engine.tiny import KINDS, make_adapter, plain_model, prompt_ids, with_adapter
 
 RANK = 8
+Logits = tuple[torch.Tensor, ...]
 
 
-def bank_on(base: Path, *adapters: Path) -> tuple[torch.nn.Module, LoraBank]:
+WAYS: dict[str, Callable[[PreTrainedModel, LoraBank], Forward]] = {
+    "own": lambda model, bank: LlamaForward(model, bank, context=256),
+    "transformers": TransformersForward,
+}
+"""How a model may answer passes."""
+
+
+@pytest.fixture(
+    params=[(kind, way) for kind in KINDS for way in WAYS if (kind, way) != ("gpt2", "own")]
+)
+def answering(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Every supported architecture, in every way that it can be served."""
+    kind, way = request.param
+    return kind, way
+
+
+def forward_on(base: Path, *adapters: Path, way: str = "own") -> Forward:
     """A model with a bank whose slots hold the adapters in order."""
     model = plain_model(base)
     bank = LoraBank(model, slots=4, rank=RANK)
+    forward = WAYS[way](model, bank)
     for slot, folder in enumerate(adapters):
         bank.put(slot, read_adapter(folder, bank.shapes(), RANK))
-    return model, bank
+    return forward
+
+
+@torch.inference_mode()
+def answer(forward: Forward, texts: Sequence[list[int]], slots: Sequence[int | None]) -> Logits:
+    """The logits at every token of several texts, read in one pass."""
+    spans = [Span(0, len(text)) for text in texts]
+    steps = ladder(256, forward.device)
+    packed = Pass([], spans, None, steps, forward.dtype)
+    tokens = torch.tensor([token for text in texts for token in text])
+    found = forward(tokens, packed, slots, steps[: len(tokens)])
+    return torch.split(found, [len(text) for text in texts])
 
 
 @torch.no_grad()
-def logits_of(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits
-    return logits
+def logits_of(model: torch.nn.Module, text: list[int]) -> torch.Tensor:
+    logits: torch.Tensor = model(input_ids=torch.tensor([text]), use_cache=False).logits
+    return logits[0]
+
+
+def close(here: torch.Tensor, there: torch.Tensor) -> None:
+    torch.testing.assert_close(here, there, atol=1e-5, rtol=1e-5)
 
 
 def test_rows_of_every_adapter_and_the_base_equal_pefts_own_forward(
-    kind: str, folders: dict[str, Path], adapters: dict[str, list[Path]]
+    answering: tuple[str, str], folders: dict[str, Path], adapters: dict[str, list[Path]]
 ) -> None:
-    model, bank = bank_on(folders[kind], *adapters[kind])
+    kind, way = answering
+    forward = forward_on(folders[kind], *adapters[kind], way=way)
     slots = [2, None, 0, 1, 0]
-    ids = torch.tensor([prompt_ids(14, n) for n in range(len(slots))])
-    with bank.rows(slots):
-        mixed = logits_of(model, ids)
-    for row, slot in enumerate(slots):
+    texts = [prompt_ids(14 - n, n) for n in range(len(slots))]
+    for text, slot, here in zip(texts, slots, answer(forward, texts, slots), strict=True):
         base = folders[kind]
         alone = plain_model(base) if slot is None else with_adapter(base, adapters[kind][slot])
-        torch.testing.assert_close(mixed[row], logits_of(alone, ids)[row], atol=1e-5, rtol=1e-5)
+        close(here, logits_of(alone, text))
 
 
 def test_rows_of_one_adapter_only_equal_pefts_own_forward(
-    kind: str, folders: dict[str, Path], adapters: dict[str, list[Path]]
+    answering: tuple[str, str], folders: dict[str, Path], adapters: dict[str, list[Path]]
 ) -> None:
-    model, bank = bank_on(folders[kind], *adapters[kind])
-    ids = torch.tensor([prompt_ids(14, n) for n in range(3)])
-    with bank.rows([1, 1, 1]):
-        here = logits_of(model, ids)
-    there = logits_of(with_adapter(folders[kind], adapters[kind][1]), ids)
-    torch.testing.assert_close(here, there, atol=1e-5, rtol=1e-5)
+    kind, way = answering
+    forward = forward_on(folders[kind], *adapters[kind], way=way)
+    there = with_adapter(folders[kind], adapters[kind][1])
+    texts = [prompt_ids(14, n) for n in range(3)]
+    for text, here in zip(texts, answer(forward, texts, [1, 1, 1]), strict=True):
+        close(here, logits_of(there, text))
 
 
 def test_the_scale_of_rslora_is_honoured(folders: dict[str, Path], tmp_path: Path) -> None:
     adapter = make_adapter(folders["llama"], tmp_path / "rs", 3, use_rslora=True)
-    model, bank = bank_on(folders["llama"], adapter)
-    ids = torch.tensor([prompt_ids(10)])
-    with bank.rows([0]):
-        here = logits_of(model, ids)
-    there = logits_of(with_adapter(folders["llama"], adapter), ids)
-    torch.testing.assert_close(here, there, atol=1e-5, rtol=1e-5)
+    text = prompt_ids(10)
+    (here,) = answer(forward_on(folders["llama"], adapter), [text], [0])
+    close(here, logits_of(with_adapter(folders["llama"], adapter), text))
 
 
-def test_outside_of_a_batch_with_adapters_the_model_is_the_base_bit_for_bit(
-    folders: dict[str, Path], adapters: dict[str, list[Path]]
+def test_a_pass_without_adapters_is_the_bases_bit_for_bit(
+    answering: tuple[str, str], folders: dict[str, Path], adapters: dict[str, list[Path]]
 ) -> None:
-    model, bank = bank_on(folders["llama"], *adapters["llama"])
-    ids = torch.tensor([prompt_ids(14)])
-    base = logits_of(plain_model(folders["llama"]), ids)
-    assert torch.equal(logits_of(model, ids), base)
-    with bank.rows([None]):
-        assert torch.equal(logits_of(model, ids), base)
-    bank.remove()
-    assert not any(module._forward_hooks for module in model.modules())
+    kind, way = answering
+    text = prompt_ids(14)
+    (base,) = answer(forward_on(folders[kind], way=way), [text], [None])
+    close(base, logits_of(plain_model(folders[kind]), text))
+    forward = forward_on(folders[kind], *adapters[kind], way=way)
+    assert torch.equal(answer(forward, [text], [None])[0], base)
+    assert not torch.equal(answer(forward, [text], [0])[0], base)
+    forward.bank.remove()
+    assert torch.equal(answer(forward, [text], [0])[0], base)
+
+
+def test_what_was_loaded_is_left_as_it_was(
+    answering: tuple[str, str], folders: dict[str, Path], adapters: dict[str, list[Path]]
+) -> None:
+    kind, way = answering
+    model, text = plain_model(folders[kind]), prompt_ids(14)
+    before = logits_of(model, text)
+    bank = LoraBank(model, slots=4, rank=RANK)
+    forward = WAYS[way](model, bank)
+    bank.put(0, read_adapter(adapters[kind][0], bank.shapes(), RANK))
+    answer(forward, [text], [0])
+    assert torch.equal(logits_of(model, text), before)
+    assert not any(one._forward_hooks or "forward" in vars(one) for one in model.modules())
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_a_model_too_large_for_copies_of_its_weights_says_the_same(
+    kind: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = prompt_ids(14)
+    (copied,) = answer(forward_on(folders[kind]), [text], [None])
+    monkeypatch.setattr(packing, "SHARE", 0.0)
+    model = plain_model(folders[kind])
+    before = logits_of(model, text)
+    forward = LlamaForward(model, LoraBank(model, slots=4, rank=RANK), context=256)
+    close(answer(forward, [text], [None])[0], copied)
+    assert torch.equal(logits_of(model, text), before)
+    inner: Any = model
+    query, key = (inner.model.layers[0].self_attn.get_submodule(n) for n in ("q_proj", "k_proj"))
+    joined = query.weight.untyped_storage().data_ptr()
+    assert key.weight.untyped_storage().data_ptr() == joined  # no weight is there twice
 
 
 def test_a_slot_holds_nothing_of_the_adapter_that_was_there_before(
@@ -89,13 +156,12 @@ def test_a_slot_holds_nothing_of_the_adapter_that_was_there_before(
     narrow = make_adapter(
         folders["llama"], tmp_path / "narrow", 9, r=2, target_modules=["up_proj"]
     )
-    model, bank = bank_on(folders["llama"], adapters["llama"][2])
-    bank.put(0, read_adapter(narrow, bank.shapes(), RANK))
-    ids = torch.tensor([prompt_ids(14)])
-    with bank.rows([0]):
-        here = logits_of(model, ids)
-    there = logits_of(with_adapter(folders["llama"], narrow), ids)
-    torch.testing.assert_close(here, there, atol=1e-5, rtol=1e-5)
+    forward = forward_on(folders["llama"], adapters["llama"][2])
+    text = prompt_ids(14)
+    answer(forward, [text], [0])
+    forward.bank.put(0, read_adapter(narrow, forward.bank.shapes(), RANK))
+    (here,) = answer(forward, [text], [0])
+    close(here, logits_of(with_adapter(folders["llama"], narrow), text))
 
 
 def edit_config(**changes: Any) -> Callable[[Path], None]:

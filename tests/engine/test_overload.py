@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from bot.engine.attention import Pass
 from bot.engine.base import Request
 from bot.engine.local import LocalEngine
 from bot.errors import AdapterError, Busy, EngineClosed, EngineError
@@ -192,7 +194,8 @@ async def test_numbers_that_are_not_finite_end_only_the_reply_they_are_in(
     engine = start(folders["llama"])
     poison = 277
     with torch.no_grad():
-        engine._worker._batch._model.get_input_embeddings().weight[poison] = torch.nan
+        resident = engine._worker._background._resident
+        resident.twin().get_input_embeddings().weight[poison] = torch.nan
     good = [token for token in prompt_ids(20) if token != poison]
     expected = await reply(engine, good)
     for _ in range(2):
@@ -247,12 +250,15 @@ class Fuse:
 
     def __init__(self, engine: LocalEngine, after: int) -> None:
         self._left = after
-        self._handle = engine._worker._batch._model.register_forward_pre_hook(self._blow)
+        self._forward = engine._worker.forward
+        self._works = self._forward.logits
+        self._forward.logits = self._blow  # type: ignore[method-assign]  # from outside only
 
-    def _blow(self, *_: object) -> None:
+    def _blow(self, tokens: Tensor, packed: Pass, wanted: Tensor) -> Tensor:
         self._left -= 1
         if self._left == 0:
             raise RuntimeError("short circuit")
+        return self._works(tokens, packed, wanted)
 
     def remove(self) -> None:
-        self._handle.remove()
+        self._forward.logits = self._works  # type: ignore[method-assign]  # as above

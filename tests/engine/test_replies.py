@@ -12,7 +12,7 @@ import torch
 from bot.config import EngineConfig
 from bot.engine.base import Delta, Request
 from bot.engine.batch import Batch
-from bot.engine.lora import LoraBank
+from bot.engine.pace import Pace
 from bot.engine.prefix import PrefixStore
 from bot.engine.row import Row
 from bot.errors import PromptTooLong
@@ -123,7 +123,7 @@ async def test_prompts_that_begin_alike_share_the_beginning_within_a_version(
 def test_who_waits_for_another_to_read_does_not_need_it_to_stay(folders: dict[str, Path]) -> None:
     loaded = load(folders["llama"], EngineConfig())
     batch = Batch(
-        loaded.model, LoraBank(loaded.model, 2, 8), PrefixStore(0), size=3, chunk=16, context=256,
+        loaded.forward, PrefixStore(0), size=3, pace=Pace(1.0, most=16), context=256,
         ends=loaded.info.end_ids, turns=(),
     )
     prompt, heard = prompt_ids(100), list[Delta]()
@@ -131,13 +131,12 @@ def test_who_waits_for_another_to_read_does_not_need_it_to_stay(folders: dict[st
     with torch.inference_mode():
         for row in rows:
             assert batch.admit(row)
-        batch.prefill()
+        batch.step()
         assert [row.known for row in rows] == [16, 0, 0]
         rows[0].cancelled = True
         assert batch.sweep() == rows[:1]
         while batch.rows:
-            batch.prefill()
-            batch.decode()
+            batch.step()
             batch.sweep()
     assert sorted(row.reused for row in rows) == [0, 0, 99]
     expected = expected_reply(plain_model(folders["llama"]), prompt)
