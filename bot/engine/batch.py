@@ -57,7 +57,8 @@ class Batch:
         self._turns = frozenset(turns)
         self._device = forward.device
         self._arena = Arena(forward.layers, size, context)
-        self._seen = torch.zeros(size, forward.vocabulary, dtype=torch.bool, device=self._device)
+        self._seen: Tensor | None = None
+        """Bool ``[size, vocabulary]``: what rows hold, once a penalty asks for it."""
         self._ladder = ladder(max(context, size), self._device)
         self._settings: Settings | None = None
         """Of the decoding rows; None when they changed."""
@@ -81,10 +82,8 @@ class Batch:
         if kept is not None and row.known:
             self._arena.reserve(row.known)
             self._arena.restore(place, kept.saved, row.known)
-        self._seen[place].zero_()
         if row.request.sampling.repetition_penalty != 1.0:
-            ids = [token for token in row.ids if token < self._forward.vocabulary]
-            self._seen[place, torch.tensor(ids, device=self._device)] = True
+            self._see(place, row.ids)
         self.rows.append(row)
         self._follow(row)
         return True
@@ -130,6 +129,15 @@ class Batch:
         self._fail(gone, error)
         for place in range(self.size):
             self._arena.clear_row(place)
+
+    def _see(self, place: int, ids: Sequence[int]) -> None:
+        """Note which tokens a row holds, of those that can be said."""
+        size = self._forward.vocabulary
+        if self._seen is None:
+            self._seen = torch.zeros(self.size, size, dtype=torch.bool, device=self._device)
+        sayable = [token for token in ids if token < size]
+        self._seen[place].zero_()
+        self._seen[place, torch.tensor(sayable, device=self._device)] = True
 
     def _follow(self, row: Row) -> None:
         """Find the row with the longest beginning in common, where waiting for it is worthwhile."""
@@ -204,9 +212,9 @@ class Batch:
             self._settings = Settings.of(
                 [row.request.sampling for row in group], self._forward.vocabulary, self._device
             )
-        seen = self._seen[: self.ready]
+        seen = self._seen[: self.ready] if self._seen is not None else None
         chosen = choose(logits, seen, self._settings, [row.draw() for row in group])
-        if self._settings.penalty is not None:
+        if seen is not None:
             seen.scatter_(1, chosen.clamp(min=0)[:, None], True)
         for row, token in zip(group, chosen.tolist(), strict=True):
             if token < 0:
@@ -250,5 +258,6 @@ class Batch:
     def _move(self, source: int, target: int) -> None:
         if source != target:
             self._arena.copy_row(source, target, self.rows[source].known)
-            self._seen[target] = self._seen[source]
+            if self._seen is not None:
+                self._seen[target] = self._seen[source]
             self.rows[target] = self.rows[source]

@@ -8,10 +8,11 @@ back. It knows no text beyond the template it passes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from bot.config import EngineConfig
 from bot.engine.adapter_file import AdapterWeights, read_adapter
@@ -24,6 +25,8 @@ from bot.engine.scoring import score_job
 from bot.engine.worker import Worker
 from bot.errors import AdapterError, EngineError, PromptTooLong
 from bot.types import BASE
+
+T = TypeVar("T")
 
 
 class LocalEngine:
@@ -79,8 +82,8 @@ class LocalEngine:
             worker.check_open()
             slot = worker.versions.reserve(name)
         try:
-            weights = await asyncio.to_thread(
-                read_adapter, folder, worker.bank.shapes(), worker.bank.rank
+            weights = await _apart(
+                lambda: read_adapter(folder, worker.bank.shapes(), worker.bank.rank)
             )
             await asyncio.wrap_future(worker.call(lambda: self._install(name, slot, weights)))
         finally:
@@ -167,6 +170,15 @@ class LocalEngine:
             if not worker.versions.reserved(name, slot):
                 raise AdapterError(f"loading adapter {name} was called off")
             worker.versions.publish(name)
+
+
+async def _apart(work: Callable[[], T]) -> T:
+    """Do what computes in a thread that ends; `bot.engine.model.load_model` says why."""
+    thread = ThreadPoolExecutor(1, "apart")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, work)
+    finally:
+        thread.shutdown(wait=False)
 
 
 if TYPE_CHECKING:

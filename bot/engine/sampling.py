@@ -114,17 +114,20 @@ class Filters:
         return likeliest | kept
 
 
-def choose(logits: Tensor, seen: Tensor, settings: Settings, draws: Sequence[Draw]) -> Tensor:
+def choose(
+    logits: Tensor, seen: Tensor | None, settings: Settings, draws: Sequence[Draw]
+) -> Tensor:
     """The next token of every row, ``[n]``; -1 where a row's logits are not finite.
 
     Args:
         logits: ``[n, vocabulary]``, any float type.
-        seen: bool ``[n, vocabulary]``, the tokens of each row's prompt and reply so far.
+        seen: bool ``[n, vocabulary]``, the tokens of each row's prompt and reply so far; may be
+            missing, and wrong for a row, where no penalty asks for it.
         settings: of the same rows.
         draws: the randomness of each row; greedy rows ignore theirs.
     """
     logits = logits.float()
-    if settings.penalty is not None:
+    if settings.penalty is not None and seen is not None:
         logits = penalise(logits, seen, settings.penalty)
     peak, tokens = logits.max(dim=-1)
     if settings.drawn is not None:

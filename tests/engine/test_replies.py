@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,3 +268,20 @@ async def test_timings_add_up(folders: dict[str, Path], start: Start) -> None:
     stats = engine.stats()
     assert (stats.replies, stats.prompt_tokens) == (1, 20)
     assert stats.reply_tokens == len(ids_of(deltas))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_no_thread_but_the_engines_keeps_helpers_to_compute(
+    folders: dict[str, Path], adapters: dict[str, list[Path]]
+) -> None:
+    # More helpers than cores doze off between any two operations, and every step is slower.
+    def counted(threads: int) -> int:
+        command = [sys.executable, "-m", "tests.engine.counts_helpers", str(folders["llama"])]
+        told = subprocess.run(
+            [*command, str(adapters["llama"][1]), str(threads)],
+            capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+        return int(told.stdout)
+
+    # Two beside the engine's thread, and two that torch starts for kernels of another kind.
+    assert counted(3) - counted(1) == 4
