@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from bot.engine.bias import refused
 from bot.engine.kv import PackedCache, Window, ladder
 from bot.engine.lora import LoraBank
 from bot.engine.prefix import WORTHWHILE, PrefixStore, common
@@ -56,6 +57,7 @@ class Batch:
         self._turns = frozenset(turns)
         self._device = next(model.parameters()).device
         self._entries, self._vocabulary = vocabulary_sizes(model)
+        self._marks = [one for one in {*ends, *turns} if one < self._vocabulary]
         self._cache = PackedCache(model.config.num_hidden_layers, size, context + chunk)
         self._seen = torch.zeros(size, self._vocabulary, dtype=torch.bool, device=self._device)
         self._ladder = ladder(max(self._cache.capacity, size), self._device)
@@ -72,6 +74,9 @@ class Batch:
         row.admit()
         if not all(0 <= token < self._entries for token in row.ids):
             row.end("error", error="the prompt has token ids that the model does not know")
+            return False
+        if why := refused(row.request.sampling, self._vocabulary):
+            row.end("error", error=why)
             return False
         place = len(self.rows)
         kept, row.known = self._prefixes.find(
@@ -115,9 +120,7 @@ class Batch:
             if done:
                 self.ready += len(group)
                 self._settings = None
-                self._sample(first, group, logits, Settings.of(
-                    [row.request.sampling for row in group], self._vocabulary, self._device
-                ))  # fmt: skip
+                self._sample(first, group, logits, self._settings_of(group))
         except Exception as error:  # noqa: BLE001  # the border of a step: logged in _fail
             self._fail(group, error)
 
@@ -129,9 +132,7 @@ class Batch:
         try:
             logits = self._forward(0, group, [1] * len(group))
             if self._settings is None:
-                self._settings = Settings.of(
-                    [row.request.sampling for row in group], self._vocabulary, self._device
-                )
+                self._settings = self._settings_of(group)
             self._sample(0, group, logits, self._settings)
         except Exception as error:  # noqa: BLE001  # the border of a step: logged in _fail
             self._fail(group, error)
@@ -210,12 +211,20 @@ class Batch:
             row.known += count
         return logits[:, 0]
 
+    def _settings_of(self, group: Sequence[Row]) -> Settings:
+        settings = [row.request.sampling for row in group]
+        return Settings.of(settings, self._vocabulary, self._device, self._ends)
+
     def _sample(
         self, first: int, group: Sequence[Row], logits: Tensor, settings: Settings
     ) -> None:
         last = first + len(group)
         seen = self._seen[first:last]
-        chosen = choose(logits, seen, settings, [row.draw() for row in group])
+        banned = [
+            (place, token) for place in settings.watched
+            for token in group[place].banned(self._marks)
+        ]
+        chosen = choose(logits, seen, settings, [row.draw() for row in group], banned)
         if settings.penalty is not None:
             seen.scatter_(1, chosen.clamp(min=0)[:, None], True)
         for row, token in zip(group, chosen.tolist(), strict=True):
