@@ -36,6 +36,7 @@ class Again:
         self._adapter_for = adapter_for
         self._clock = clock
         self._moderation = Moderation(config.moderation)
+        self._sampling = config.sampling.settings(engine.template.encode)
 
     async def answer(
         self, channel: ChannelKey, exchange_id: int
@@ -92,7 +93,7 @@ class Again:
         adapter = self._adapter_for(told.channel)
         if adapter not in self._engine.loaded():
             adapter = BASE
-        sampling = replace(self._config.sampling.settings(), max_tokens=told.sampling.max_tokens)
+        sampling = replace(self._sampling, max_tokens=told.sampling.max_tokens)
         # It keeps no prefix: what comes next in the channel may follow either answer.
         return Request(
             told.prompt_ids, adapter, sampling, tenant=told.channel.tenant,

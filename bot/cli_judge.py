@@ -69,20 +69,19 @@ def judge(
     if json_file is not None and not json_file.parent.is_dir():
         raise DataError(f"there is no folder {json_file.parent} for {json_file.name}")
     who = name or person()
-    plan = Plan(
-        one, other, tuple(found.messages for found in read_questions(prompts or CANARIES, least=1)),
-        config.sampling.settings(), config.conversation.persona, seed,
-    )
+    asked = tuple(found.messages for found in read_questions(prompts or CANARIES, least=1))
 
-    async def ask() -> tuple[Sitting, Comparison]:
+    async def ask() -> tuple[Plan, Sitting, Comparison]:
         async with open_app(config, data) as app, app.learning.holding((one, other)):
+            sampling = config.sampling.settings(app.engine.template.encode)
+            plan = Plan(one, other, asked, sampling, config.conversation.persona, seed)
             sitting = await compare(
                 app.engine, app.store, plan, who if "/" in who else f"{NAME}/{who}", screen()
             )
-            return sitting, comparison(await app.store.judgements_of(one), one, other)
+            return plan, sitting, comparison(await app.store.judgements_of(one), one, other)
 
     click.echo("Opening the model …", err=True)
-    sitting, found = run(ask())
+    plan, sitting, found = run(ask())
     _print(sitting, found)
     if json_file is not None:
         _write(json_file, _as_json(plan, sitting, found))

@@ -180,6 +180,9 @@ class Commands:
             ("drawn", f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, "
                       + (f"top-k {sampling.top_k}, " if sampling.top_k else "")
                       + (f"min-p {sampling.min_p:g}, " if sampling.min_p else "")
+                      + (f"min-tokens {sampling.min_tokens}, " if sampling.min_tokens else "")
+                      + (f"{len(sampling.bad_words)} bad words, " if sampling.bad_words else "")
+                      + (f"{len(sampling.stop)} stop texts, " if sampling.stop else "")
                       + f"repetition penalty {sampling.repetition_penalty:g}"
                       + ("" if sampling.seed is None else f", seed {sampling.seed}")),
             ("prompt", f"{len(told.prompt_ids)} tokens, {timings.reuse:.0%} kept from before"),

@@ -280,17 +280,14 @@ class Conversation:
         if adapter != BASE and adapter not in self._engine.loaded():
             log.warning("%s is not loaded; %s gets the base model", adapter, channel)
             adapter = BASE
-        config, reserve = self._config.sampling, self._prompts.reserve
-        sampling = replace(config.settings(seed), max_tokens=min(config.max_tokens, reserve))
-        return Request(prompt.ids, adapter, sampling, str(channel), channel.tenant, config.best_of)
+        sampling = replace(self._prompts.sampling, seed=seed)
+        best_of = self._config.sampling.best_of
+        return Request(prompt.ids, adapter, sampling, str(channel), channel.tenant, best_of)
 
     async def _record(
         self, heard: Heard, prompt: Prompt, request: Request, said: _Said
     ) -> int | None:
-        """Make what was said durable and part of the channel, cancelled or not.
-
-        None when nothing was said.
-        """
+        """Make what was said durable and part of the channel, cancelled or not; None if nothing."""
         task = asyncio.create_task(self._recorded(heard, prompt, request, said))
         try:
             return await asyncio.shield(task)
@@ -328,7 +325,8 @@ class Conversation:
             ),
             answers=heard.row,
         )
-        self._logs.put(message.channel, prompt.answered(said.text, said.ids))
+        answered = self._prompts.answered(prompt, said.text, said.ids, said.finish)
+        self._logs.put(message.channel, answered)
         return exchange
 
     async def last(self, channel: ChannelKey) -> Exchange | None:

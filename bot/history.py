@@ -111,9 +111,12 @@ class Prompt:
         return tuple(dict.fromkeys((*self.recalled.authors, *spoken)))
 
     def answered(self, reply: str, reply_ids: Sequence[int]) -> ChannelLog:
-        """The channel's log once the model has replied; an empty reply leaves a question."""
-        if not reply:
-            return ChannelLog(self.lines)
+        """The channel's log once the model has replied; an empty reply leaves a question.
+
+        Without ids nothing can be continued.
+        """
+        if not reply or not reply_ids:
+            return ChannelLog(self.lines).said(reply)
         lines = (*self.lines, Line("assistant", reply))
         return ChannelLog(lines, (*self.ids, *reply_ids), self.text + reply, self.recalled)
 

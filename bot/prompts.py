@@ -32,7 +32,7 @@ from bot.marks import marks
 from bot.memory import Recalled, choose, with_examples
 from bot.moderation import Moderation
 from bot.store import Store
-from bot.types import ChannelKey, Example
+from bot.types import ChannelKey, Example, FinishReason
 
 CHARACTERS = 10
 """Longest example that is read, in characters for each token of the budget."""
@@ -53,9 +53,13 @@ class Prompts:
         self._clock = clock
         self._template = engine.template
         context = engine.info.context
-        self.reserve = min(config.sampling.max_tokens, max(1, context // 2))
-        """Tokens that are left for the reply."""
-        budget = context - self.reserve
+        reserve = min(config.sampling.max_tokens, max(1, context // 2))
+        self.sampling = replace(
+            config.sampling.settings(engine.template.encode), max_tokens=reserve
+        )
+        """How replies to these prompts are drawn, in the tokens that are left for them."""
+        self._ends = frozenset(engine.info.end_ids)
+        budget = context - reserve
         if config.conversation.history_tokens:
             budget = min(budget, config.conversation.history_tokens)
         self._window = Window(engine.template, engine.info.end_ids, budget)
@@ -73,6 +77,16 @@ class Prompts:
             if prompt is not None:
                 return prompt
         return await asyncio.to_thread(self._window.prompt, log, persona)
+
+    def answered(
+        self, prompt: Prompt, reply: str, ids: Sequence[int], finish: FinishReason
+    ) -> ChannelLog:
+        """The channel's log once the model has replied.
+
+        A stop text was sampled but never said: the next prompt does not continue its ids.
+        """
+        cut = finish == "stop" and ids[-1] not in self._ends
+        return prompt.answered(reply, () if cut else ids)
 
     async def _with_examples(
         self, channel: ChannelKey, log: ChannelLog, persona: str

@@ -80,6 +80,14 @@ class Sampling:
     seed: int | None = None
     min_p: float = 0.0
     """A token must be so likely, as a share of the likeliest."""
+    min_tokens: int = 0
+    """The reply does not end by itself, nor does another turn begin, before so many tokens."""
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    """Token ids that must not be said, one alone or several in a row."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token ids, each with a finite number that is added to its logit."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a reply; it is what stands before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,9 @@ class Exchange:
     """The turns that were rendered into `prompt_ids`, system prompt first."""
     prompt_ids: tuple[int, ...]
     reply_ids: tuple[int, ...]
-    """Generated ids, the end-of-turn token included when the reply ended by itself."""
+    """Generated ids, the end-of-turn token included when the reply ended by itself. Where a text
+    of `Sampling.stop` ended it there is none: the last ids say that text, and perhaps a little
+    behind it, which is not in `reply`."""
     reply: str
     finish: FinishReason
     adapter: str

@@ -26,6 +26,8 @@ class Drawn:
     finish: str
     """``stop``, ``length`` or ``error``."""
     error: str = ""
+    by_itself: bool = False
+    """Whether the model ended it, and no stop text did: only then there is an end to learn."""
 
     @property
     def whole(self) -> bool:
@@ -97,4 +99,5 @@ async def _listen(engine: Engine, request: Request) -> Drawn:
     reply = await whole(engine, request)
     if reply.finish == "cancelled":  # nobody but a closing engine does that
         raise EngineClosed("the engine closed before every reply was drawn")
-    return Drawn(reply.ids, reply.text, reply.finish or "error", reply.error)
+    by_itself = reply.finish == "stop" and reply.ids[-1] in engine.info.end_ids
+    return Drawn(reply.ids, reply.text, reply.finish or "error", reply.error, by_itself)

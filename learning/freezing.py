@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
-from bot.config import Config
+from bot.config import Config, LearningConfig
 from bot.engine.base import Engine
+from bot.types import Sampling
 from learning.gate.folds import cut
 from learning.replay import base_replies, prompts_of
 from learning.taste.contrary import without_contrary
@@ -50,7 +51,7 @@ async def prepare(
         forbidden: names the moderation rule that a text breaks.
     """
     learning = config.learning
-    sampling = config.sampling.settings()
+    sampling = config.sampling.settings(engine.template.encode)
     examples, against = await without_contrary(engine, examples, learning.taste)
     draft = Snapshot(base, tuple(examples), (), ())
     liked = sum(one.liked for one in draft.of("train"))
@@ -72,7 +73,7 @@ async def prepare(
         ),
     )
     folds = cut(examples, learning.gate.folds, learning.gate.fold_items)
-    taste, outside = await _chosen(engine, config, draft, folds, forbidden)
+    taste, outside = await _chosen(engine, learning, draft, folds, sampling, forbidden)
     found = zip(folds, outside, strict=True)
     snapshot = replace(
         snapshot, chosen=taste.replies, folds=tuple(Fold(fold, one.replies) for fold, one in found)
@@ -87,18 +88,16 @@ def _often(prompts: Sequence[tuple[int, ...]], count: int) -> list[tuple[int, ..
 
 
 async def _chosen(
-    engine: Engine, config: Config, draft: Snapshot, folds: Sequence[tuple[int, ...]],
-    forbidden: Callable[[str], str | None],
+    engine: Engine, learning: LearningConfig, draft: Snapshot, folds: Sequence[tuple[int, ...]],
+    sampling: Sampling, forbidden: Callable[[str], str | None],
 ) -> tuple[Chosen, list[Chosen]]:
     """What is chosen by all votes, and by those outside each fold."""
-    learning, rated = config.learning, draft.of("train")
+    rated = draft.of("train")
     wanted = learning.objective in ("auto", "taste") and learning.taste.draws > 0
     if not wanted or not enough(rated, learning.taste):
         return Chosen(), [Chosen() for _ in folds]
     seed = learning.seed + REPLAY + learning.gate.anchors + learning.sft.gauge
-    drawn = await draw_replies(
-        engine, rated, learning.taste, config.sampling.settings(), seed, forbidden
-    )
+    drawn = await draw_replies(engine, rated, learning.taste, sampling, seed, forbidden)
     # In threads: solving for a head may take a second.
     by_all = await asyncio.to_thread(drawn.chosen)
     outside = [await asyncio.to_thread(drawn.chosen, frozenset(fold)) for fold in folds]

@@ -78,7 +78,7 @@ class Rehearsals:
         async with self.lent(name, folder):
             drawn = await draw_replies(
                 self.engine, prepared.snapshot.of("train"), learning.taste,
-                self.config.sampling.settings(),
+                self.config.sampling.settings(self.engine.template.encode),
                 # Not the base's seeds again: the same luck would give nearly the same replies.
                 learning.seed + number * 2 * learning.taste.draws * learning.taste.prompts,
                 self.forbidden, name,

@@ -30,6 +30,4 @@ async def base_replies(
     Replies that do not end by themselves are left out, prompts that are too long as well.
     """
     drawn = await answered(engine, BASE, prompts[:limit], sampling, seed, AT_ONCE)
-    return tuple(
-        BaseReply(prompt, one.ids) for prompt, one in drawn if one.finish == "stop" and one.ids
-    )
+    return tuple(BaseReply(prompt, one.ids) for prompt, one in drawn if one.by_itself)

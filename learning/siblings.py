@@ -95,7 +95,8 @@ class Siblings:
         self, snapshot: Snapshot, candidate: str, champion: str
     ) -> tuple[Voted, ...]:
         """The votes in the folds, each as two see it that have not learned from it."""
-        learning, sampling = self._config.learning, self._config.sampling.settings()
+        learning = self._config.learning
+        sampling = self._config.sampling.settings(self._engine.template.encode)
         ours, theirs = [await self._manifest(name) for name in (candidate, champion)]
         talks: dict[str, np.ndarray] = {}
 

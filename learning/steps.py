@@ -301,10 +301,11 @@ class Steps:
         besides = await self._siblings.votes(snapshot, track.name, champion)
         await self._serving.hold(track.name)
         learning = self._config.learning
+        sampling = self._config.sampling.settings(self._engine.template.encode)
         earlier = await self._store.verdicts(self._serving.base)
         verdict = await self._judge(
             self._engine, snapshot, track.name, champion, learning.gate,
-            sum(one["outcome"] != "shadow" for one in earlier), self._config.sampling.settings(),
+            sum(one["outcome"] != "shadow" for one in earlier), sampling,
             self._config.conversation.persona, learning.seed, self._moderation.found,
             besides, [await self._siblings.head(name) for name in (track.name, champion)],
         )

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import pytest
 
+import bot  # noqa: F401  # before torch, as in the program: it says how OpenMP is to wait
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # Before anything imports transformers, which reads them once.

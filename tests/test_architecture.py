@@ -80,7 +80,7 @@ LONGEST_FILE = 400
 TORCH = ("torch", "transformers", "peft", "safetensors", "tokenizers")
 SHAPELESS = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
 SECRET = re.compile(r"(^|_)(token|secret|password|passwd|credential|api_?key)s?$")
-COUNTED = {"max_tokens", "history_tokens", "memory.tokens"}
+COUNTED = {"min_tokens", "max_tokens", "history_tokens", "memory.tokens"}
 """Keys that count the model's tokens; a platform's token would be another thing."""
 
 

@@ -45,6 +45,11 @@ def load_config(path: Path | None = None) -> Config:
         raise ConfigError(
             f"{path}: learning.sft.rank is {rank}, but engine.adapter_rank has room for {room} only"
         )
+    shortest, longest = config.sampling.min_tokens, config.sampling.max_tokens
+    if shortest > longest:
+        raise ConfigError(
+            f"{path}: sampling.min_tokens is {shortest}, but sampling.max_tokens is {longest}"
+        )
     return config
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from bot.config.sections import Count, Positive, Section
+from bot.config.spelling import Encode, spellings
 from bot.types import Sampling
 
 
@@ -55,6 +56,24 @@ class EngineConfig(Section):
     """The highest LoRA rank those slots have room for; a higher one cannot be loaded."""
 
 
+MOST_TEXTS = 64
+"""Words or stop texts that are compared with every token of a reply."""
+
+
+def _few(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(texts):
+        raise ValueError("an empty text is in every reply: leave it out")
+    if len(texts) > MOST_TEXTS:
+        raise ValueError(f"{len(texts)} texts are too many: list {MOST_TEXTS} at most")
+    return texts
+
+
+def _words(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(str.strip, words)):
+        raise ValueError("a blank text is no word: leave it out")
+    return _few(words)
+
+
 class SamplingConfig(Section):
     """How replies are drawn."""
 
@@ -69,6 +88,15 @@ class SamplingConfig(Section):
     limit."""
     repetition_penalty: Annotated[float, Field(ge=1.0, le=2.0)] = 1.0
     """Makes tokens that were already used less likely; 1.0 switches it off."""
+    bad_words: Annotated[tuple[str, ...], AfterValidator(_words)] = ()
+    """Words or phrases that replies are steered around, 64 at most, just as they are written here:
+    a capital letter makes another word, and longer words that begin so may go with it. To see
+    that something is never shown, list it under [moderation]."""
+    stop: Annotated[tuple[str, ...], AfterValidator(_few)] = ()
+    """Texts that end a reply, such as "\\nUser:", 64 at most; the reply is what stands before. The
+    model is not trained to say a reply that ended so, because the end was not its own."""
+    min_tokens: Count = 0
+    """Shortest reply, in tokens: before so many the model does not end it."""
     max_tokens: Positive = 120
     """Longest reply, in tokens."""
     best_of: Annotated[int, Field(ge=1, le=32)] = 8
@@ -76,11 +104,16 @@ class SamplingConfig(Section):
     serves that has learned it from votes. Fewer are drawn where rows are short. A reply that
     was chosen is not shown while it grows; 1 draws one and shows it word by word."""
 
-    def settings(self, seed: int | None = None) -> Sampling:
-        """These settings as the value a request carries."""
+    def settings(self, encode: Encode) -> Sampling:
+        """These settings as the value a request carries, without a seed.
+
+        Args:
+            encode: of the model's tokenizer; bad words are spelled with it.
+        """
         return Sampling(
-            self.temperature, self.top_k, self.top_p, self.repetition_penalty,
-            self.max_tokens, seed, self.min_p,
+            self.temperature, self.top_k, self.top_p, self.repetition_penalty, self.max_tokens,
+            min_p=self.min_p, min_tokens=self.min_tokens,
+            bad_words=spellings(self.bad_words, encode), stop=self.stop,
         )
 
 

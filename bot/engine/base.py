@@ -43,8 +43,10 @@ class Delta:
     """A piece of a reply. The last one has `finish` and `timings`."""
 
     ids: tuple[int, ...]
+    """What was sampled, the ids of a stop text too."""
     text: str
-    """Decoded text that never ends inside a UTF-8 character; may be empty."""
+    """Decoded text that never ends inside a UTF-8 character, nor holds a part of a stop text; may
+    be empty."""
     finish: FinishReason | None = None
     timings: Timings | None = None
     error: str = ""

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from bot.engine.attention import Pass, Span, ladder
+from bot.engine.bias import refused
 from bot.engine.forward import Forward
 from bot.engine.kv import Arena
 from bot.engine.pace import Pace
@@ -55,6 +56,7 @@ class Batch:
         self._pace = pace
         self._ends = frozenset(ends)
         self._turns = frozenset(turns)
+        self._marks = [one for one in {*ends, *turns} if one < forward.vocabulary]
         self._device = forward.device
         self._arena = Arena(forward.layers, size, context)
         self._seen: Tensor | None = None
@@ -73,6 +75,9 @@ class Batch:
         row.admit()
         if not all(0 <= token < self._forward.entries for token in row.ids):
             row.end("error", error="the prompt has token ids that the model does not know")
+            return False
+        if why := refused(row.request.sampling, self._forward.vocabulary):
+            row.end("error", error=why)
             return False
         place = len(self.rows)
         kept, row.known = self._prefixes.find(
@@ -209,11 +214,16 @@ class Batch:
         if not group:
             return
         if self._settings is None:
+            sampling = [row.request.sampling for row in group]
             self._settings = Settings.of(
-                [row.request.sampling for row in group], self._forward.vocabulary, self._device
+                sampling, self._forward.vocabulary, self._device, self._ends
             )
         seen = self._seen[: self.ready] if self._seen is not None else None
-        chosen = choose(logits, seen, self._settings, [row.draw() for row in group])
+        banned = [
+            (place, token) for place in self._settings.watched
+            for token in group[place].banned(self._marks)
+        ]
+        chosen = choose(logits, seen, self._settings, [row.draw() for row in group], banned)
         if seen is not None:
             seen.scatter_(1, chosen.clamp(min=0)[:, None], True)
         for row, token in zip(group, chosen.tolist(), strict=True):

@@ -7,13 +7,15 @@ It knows nothing of the other rows or of where its keys and values lie.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 
 from bot.engine.base import Delta, Request
+from bot.engine.bias import LongWords
 from bot.engine.detokenise import Detokeniser
 from bot.engine.sampling import Draw
+from bot.engine.stops import Stops
 from bot.types import FinishReason, Timings
 
 Emit = Callable[[Delta], None]
@@ -59,7 +61,8 @@ class Row:
         self.finished = False
         self.spoiled = False
         """Whether the keys and values may hold numbers that are not finite."""
-        self._text = Detokeniser(decode)
+        self._text = Stops(Detokeniser(decode), request.sampling.stop)
+        self._words = LongWords(request.sampling.bad_words)
         self._draws: list[Draw] = []
         self._submitted = time.monotonic()
         self._admitted = self._first = 0.0
@@ -78,19 +81,29 @@ class Row:
         """The randomness of the next token, numbers in [0, 1)."""
         return self._draws[self.replied]
 
+    def banned(self, marks: Collection[int]) -> list[int]:
+        """The tokens that must not come next because of what was said, or `marks` so early."""
+        early = self.replied < self.request.sampling.min_tokens
+        return [*self._words.completed(self.ids), *(marks if early else ())]
+
     def admit(self) -> None:
         """Leave the queue."""
         self._admitted = time.monotonic()
         self._draws = _draws(self.request.sampling.seed, self.limit)
 
     def add(self, token: int, ends: bool) -> None:
-        """Append a sampled token and emit it; `ends` says that it ends the reply."""
+        """Append a sampled token and emit it; `ends` says that it ends the reply.
+
+        A stop text ends it as well; its ids are emitted and stay in the row, its text is not.
+        """
         if not self.replied:
             self._first = time.monotonic()
         self.ids.append(token)
         text = "" if ends else self._text.add(token)
-        if ends or self.replied >= self.limit:
-            self.end("stop" if ends else "length", (token,), text)
+        if ends or self._text.stopped:
+            self.end("stop", (token,), text)
+        elif self.replied >= self.limit:
+            self.end("length", (token,), text)
         else:
             self.emit(Delta((token,), text))
 

@@ -1,11 +1,11 @@
 """From logits to the next token of every row, each with its own settings.
 
-Filters act in the order and with the meaning of transformers' logits processors:
-repetition penalty (CTRL, Keskar et al. 2019, section 4.1), temperature, top-k, nucleus
-(Holtzman et al. 2020), min-p (Nguyen et al. 2024). Nothing is sorted as a rule: a token is drawn
-from the whole vocabulary, and one look at what is likelier tells whether the filters allow it. They
-mostly do; where not, the row is drawn once more, from what is allowed alone, which makes the
-outcome exact. Equal tokens are allowed or refused together.
+Filters act in the order and with the meaning of transformers' logits processors: biases,
+repetition penalty (CTRL, Keskar et al. 2019, section 4.1), what must not be said, temperature,
+top-k, nucleus (Holtzman et al. 2020), min-p (Nguyen et al. 2024). Nothing is sorted as a rule: a
+token is drawn from the whole vocabulary, and one look at what is likelier tells whether the filters
+allow it. They mostly do; where not, the row is drawn once more, from what is allowed alone, which
+makes the outcome exact. Equal tokens are allowed or refused together.
 
 A row's randomness is two numbers in [0, 1) that its request drew from its own generator, one for
 each of the two draws; so a seed gives the same reply whatever else is in the batch. Nothing here
@@ -14,13 +14,17 @@ knows requests, text or the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from bot.engine.bias import Bias, depends, forbid
 from bot.types import Sampling
+
+LEAST = 1e-30
+"""A token that is less likely, as a share of the likeliest, counts as banned where some are."""
 
 Draw = tuple[float, float]
 """The randomness of one token."""
@@ -30,8 +34,12 @@ Draw = tuple[float, float]
 class Settings:
     """The settings of ``n`` rows as tensors; made once for as long as the rows stay."""
 
+    bias: Bias | None
+    """None where no row has one."""
     penalty: Tensor | None
     """``[n, 1]``, or None where no row has one."""
+    watched: tuple[int, ...]
+    """Indices of the rows whose replies so far may ban a token."""
     drawn: Tensor | None
     """Indices of the ``m`` rows that are drawn, not greedy; None where there are none."""
     temperature: Tensor
@@ -40,11 +48,16 @@ class Settings:
     """Of the drawn rows; None where none has any."""
 
     @classmethod
-    def of(cls, rows: Sequence[Sampling], vocabulary: int, device: torch.device) -> Settings:
-        """Collect the rows' settings for logits of `vocabulary` columns."""
+    def of(
+        cls, rows: Sequence[Sampling], vocabulary: int, device: torch.device,
+        ends: Collection[int] = (),
+    ) -> Settings:  # fmt: skip
+        """Collect the rows' settings for logits of `vocabulary` columns; `ends` end a reply."""
         drawn = [index for index, one in enumerate(rows) if one.temperature > 0]
         those = [rows[index] for index in drawn]
         return cls(
+            bias=Bias.of(rows, ends, device),
+            watched=tuple(index for index, one in enumerate(rows) if depends(one)),
             penalty=_column([one.repetition_penalty for one in rows], device)
             if any(one.repetition_penalty != 1.0 for one in rows)
             else None,
@@ -74,12 +87,16 @@ class Filters:
         """Collect the filters of drawn rows; None where there is nothing to collect."""
         ks = [min(one.top_k, vocabulary) if one.top_k > 0 else vocabulary for one in rows]
         widest = max((k for k in ks if k < vocabulary), default=0)
-        if not widest and not any(one.top_p < 1.0 or one.min_p > 0.0 for one in rows):
+        # A GPU's running sum may rise where nothing is added, and a banned token be drawn there.
+        least = [
+            max(one.min_p, LEAST if one.bad_words or one.min_tokens > 0 else 0.0) for one in rows
+        ]
+        if not widest and not any(least) and not any(one.top_p < 1.0 for one in rows):
             return None
         return cls(
             torch.tensor(ks, device=device)[:, None],
             _column([one.top_p if one.top_p < 1.0 else torch.inf for one in rows], device),
-            _column([one.min_p for one in rows], device),
+            _column(least, device),
             widest,
         )
 
@@ -115,8 +132,9 @@ class Filters:
 
 
 def choose(
-    logits: Tensor, seen: Tensor | None, settings: Settings, draws: Sequence[Draw]
-) -> Tensor:
+    logits: Tensor, seen: Tensor | None, settings: Settings, draws: Sequence[Draw],
+    banned: Sequence[tuple[int, int]] = (),
+) -> Tensor:  # fmt: skip
     """The next token of every row, ``[n]``; -1 where a row's logits are not finite.
 
     Args:
@@ -125,10 +143,15 @@ def choose(
             missing, and wrong for a row, where no penalty asks for it.
         settings: of the same rows.
         draws: the randomness of each row; greedy rows ignore theirs.
+        banned: rows, each with a token that it must not be given now.
     """
     logits = logits.float()
+    if settings.bias is not None:
+        logits = settings.bias.add(logits)
     if settings.penalty is not None and seen is not None:
         logits = penalise(logits, seen, settings.penalty)
+    if banned:
+        logits = forbid(logits, banned)
     peak, tokens = logits.max(dim=-1)
     if settings.drawn is not None:
         u = torch.tensor(draws, dtype=torch.float32, device=logits.device)[settings.drawn]

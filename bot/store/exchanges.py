@@ -273,4 +273,9 @@ def timings_of(data: dict[str, Any]) -> Timings:
 def _settings(kind: type[S], data: dict[str, Any]) -> S:
     """An old row may have a field that has gone since, or lack one that has come."""
     known = {field.name for field in fields(kind)}
-    return kind(**{name: value for name, value in data.items() if name in known})
+    return kind(**{name: _fixed(value) for name, value in data.items() if name in known})
+
+
+def _fixed(value: Any) -> Any:
+    """JSON knows lists only, and what was kept is made of tuples."""
+    return tuple(map(_fixed, value)) if isinstance(value, list) else value

@@ -48,8 +48,9 @@ class HeldOut:
         count = max(replies, len(questions))
         self._questions = [questions[index % len(questions)] for index in range(count)]
         most = min(config.sampling.max_tokens, max(1, engine.info.context // 2))
+        sampling = config.sampling.settings(engine.template.encode)
         self._samplings = [
-            replace(config.sampling.settings(derived_seed(seed, "held-out", i)), max_tokens=most)
+            replace(sampling, seed=derived_seed(seed, "held-out", i), max_tokens=most)
             for i in range(count)
         ]
 

@@ -103,5 +103,5 @@ class Choosing(Around):
 
 
 def _ended(reply: Delta) -> bool:
-    """Whether it ended by itself and says something: only then it can be the best."""
-    return reply.finish == "stop" and len(reply.ids) > 1
+    """Whether it came to its end and says something: only then it can be the best."""
+    return reply.finish == "stop" and bool(reply.text.strip())

@@ -117,7 +117,7 @@ async def draw_replies(
         dict.fromkeys(
             BaseReply(prompt, one.ids)
             for prompt, one in drawn
-            if one.finish == "stop" and one.ids and not forbidden(one.text)
+            if one.by_itself and not forbidden(one.text)
         )
     )
     said: list[Said] = [(one.prompt_ids, one.reply_ids) for one in rated]

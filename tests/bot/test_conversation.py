@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.config import Config
 from bot.conversation import MAX_PERSONA, Conversation, Heard, Reply, ReplyEvent, TextDelta
 from bot.engine.base import Delta, Request
 from bot.engine.local import LocalEngine
@@ -54,6 +55,45 @@ async def test_the_second_turn_reuses_the_first(talk: Talk, store: Store) -> Non
     assert [turn.content for turn in await prompt_of(store, second)] == [
         "Be kind.", "Hello there", first.text, "How are you?",
     ]  # fmt: skip
+
+
+async def test_after_a_stop_text_the_model_is_shown_what_people_were_shown(
+    talk: Talk, store: Store, engine: LocalEngine, config: Config
+) -> None:
+    whole = await ask(talk(), "Hello there", OTHER)
+    stop = whole.text[2:4]
+    sampling = config.sampling.model_copy(update={"stop": (stop,)})
+    conversation = talk(config.model_copy(update={"sampling": sampling}))
+    first = await ask(conversation, "Hello there")
+    assert (first.text, first.finish) == (whole.text[: whole.text.index(stop)], "stop")
+    told = await store.last_exchange(CHANNEL)
+    assert told is not None
+    assert told.sampling.stop == (stop,)
+    assert engine.template.decode(told.reply_ids).startswith(first.text + stop)
+    second = await ask(conversation, "How are you?")
+    told = await store.last_exchange(CHANNEL)
+    assert told is not None
+    assert told.prompt[2:] == (Turn("assistant", first.text), Turn("user", "How are you?"))
+    assert list(told.prompt_ids) == engine.template.encode(engine.template.render(told.prompt))
+    # All that was read is kept, but for what was cut off.
+    assert second.timings.reused_tokens >= first.timings.prompt_tokens
+
+
+async def test_a_bad_word_is_not_said_at_a_beginning_or_behind_a_space(
+    talk: Talk, store: Store, engine: LocalEngine, config: Config
+) -> None:
+    whole = await ask(talk(), "Hello there", OTHER)
+    told = await store.last_exchange(OTHER)
+    assert told is not None
+    token = told.reply_ids[1]
+    word = engine.template.decode([token])
+    sampling = config.sampling.model_copy(update={"bad_words": (word,)})
+    reply = await ask(talk(config.model_copy(update={"sampling": sampling})), "Hello there")
+    assert reply.text != whole.text
+    told = await store.last_exchange(CHANNEL)
+    assert told is not None
+    assert (token,) in told.sampling.bad_words
+    assert token not in told.reply_ids
 
 
 async def test_what_was_said_in_one_channel_is_not_shown_in_another(

@@ -71,6 +71,15 @@ def test_a_reply_cut_short_gets_its_end_mark_in_the_next_prompt(template: ChatTe
     assert list(prompt.ids) == template.encode(template.render(prompt.turns))
 
 
+def test_a_reply_whose_ids_say_more_than_it_is_rendered_anew(template: ChatTemplate) -> None:
+    view = window(template)
+    log = view.prompt(ChannelLog().heard("ada", "Hello"), PERSONA).answered("Hi", ())
+    prompt = view.prompt(log.heard("ada", "Go on"), PERSONA)
+    assert not prompt.continued
+    assert list(prompt.ids) == template.encode(template.render(prompt.turns))
+    assert prompt.turns[-2:] == (Turn("assistant", "Hi"), Turn("user", "Go on"))
+
+
 def test_a_changed_persona_is_rendered_anew(template: ChatTemplate) -> None:
     view = window(template)
     log = replied(view, ChannelLog().heard("ada", "Hello"), "Hi").heard("ada", "And?")

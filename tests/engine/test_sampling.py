@@ -10,7 +10,9 @@ import torch
 from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,
+    NoBadWordsLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -20,12 +22,16 @@ from bot.engine.sampling import Draw, Settings, choose
 from bot.types import Sampling
 
 CPU = torch.device("cpu")
+BIASES = tuple((token, 2.0 - token % 5) for token in range(0, 50, 2))
+BANNED = tuple((token,) for token in range(0, 50, 3))
 PLAIN = Sampling(1.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
 MIX = [
     Sampling(0.0), Sampling(1.0, 0, 1.0, 1.0), Sampling(0.7, 5, 1.0, 1.0),
     Sampling(1.3, 0, 0.8, 1.0), Sampling(0.9, 20, 0.5, 1.3), Sampling(0.0, 3, 0.5, 1.5),
     Sampling(2.0, 400, 0.999, 1.1), Sampling(0.1, 0, 0.95, 2.0), Sampling(5.0, 1, 1.0, 1.0),
     Sampling(1.0, 0, 1.0, 1.0, min_p=0.2), Sampling(1.5, 30, 0.9, 1.0, min_p=0.05),
+    Sampling(1.0, 0, 1.0, 1.0, bad_words=BANNED), Sampling(0.0, logit_bias=BIASES),
+    Sampling(1.0, 0, 0.9, 1.8, logit_bias=BIASES, bad_words=BANNED),
 ]  # fmt: skip
 
 
@@ -48,8 +54,13 @@ def seen_for(rows: int, vocabulary: int) -> torch.Tensor:
 def reference(logits: torch.Tensor, seen: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """The distribution of one row according to transformers' processors."""
     processors = LogitsProcessorList()
+    if sampling.logit_bias:
+        biases: list[list[list[int] | float]] = [[[one], by] for one, by in sampling.logit_bias]
+        processors.append(SequenceBiasLogitsProcessor(biases))
     if sampling.repetition_penalty != 1.0:
         processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+    if sampling.bad_words:
+        processors.append(NoBadWordsLogitsProcessor([list(word) for word in sampling.bad_words]))
     if sampling.temperature:
         processors.append(TemperatureLogitsWarper(sampling.temperature))
         if sampling.top_k:
@@ -111,6 +122,23 @@ def test_a_row_without_finite_logits_gives_no_token_and_the_others_theirs() -> N
     assert tokens[1] == tokens[3] == -1
     assert tokens[0] == int(logits[0].argmax())
     assert tokens[2] >= 0
+
+
+def test_a_row_that_went_wrong_is_found_whatever_is_banned_and_the_others_are_drawn() -> None:
+    logits = logits_for(3, 60)
+    logits[0, 7] = torch.nan
+    nothing = torch.zeros(3, 60, dtype=torch.bool)
+    likeliest = int(logits[2].argmax())
+    rows = [Sampling(0.0, bad_words=((7,),)), PLAIN, Sampling(0.0)]
+    for settings, banned in (
+        (Settings.of(rows, 60, CPU), []), (Settings.of([PLAIN] * 3, 60, CPU), [(0, 7)]),
+        (Settings.of(rows, 60, CPU), [(2, likeliest), (2, likeliest)]),
+    ):  # fmt: skip
+        tokens = choose(logits, nothing, settings, [(0.5, 0.5)] * 3, banned).tolist()
+        assert tokens[0] == -1
+        assert min(tokens[1:]) >= 0
+    logits[2, likeliest] = -torch.inf
+    assert tokens[2] == int(logits[2].argmax())
 
 
 def test_what_is_in_the_batch_does_not_change_a_rows_token() -> None:

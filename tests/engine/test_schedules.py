@@ -144,7 +144,7 @@ async def test_replies_are_their_versions_whatever_happens_at_the_same_time(
 async def test_a_thousand_requests_of_all_kinds_leave_nothing_behind(
     folders: dict[str, Path], adapters: dict[str, list[Path]], start: Start
 ) -> None:
-    engine = start(folders["llama"], rows=6, queue=20, prefix_cache_mb=1, adapter_slots=2)
+    engine = start(folders["llama"], rows=6, queue=12, prefix_cache_mb=1, adapter_slots=2)
     arena = engine._worker._batch._arena
     await engine.load("v1", adapters["llama"][1])
     rng = random.Random(5)

@@ -176,6 +176,6 @@ def load(
 
     So only with `turns` do those end a reply that open a turn: with it most replies are short.
     """
-    settings = ModelConfig(name=str(folder), device="cpu", threads=2)
+    settings = ModelConfig(name=str(folder), device="cpu", threads=1)
     loaded = load_model(settings, config or EngineConfig())
     return loaded if turns else replace(loaded, info=replace(loaded.info, turn_ids=()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -61,6 +62,16 @@ async def alone(engine: LocalEngine, request: Request, count: int) -> list[Delta
     return found
 
 
+async def like(
+    choosing: Choosing, folder: Path, drawn: Sequence[Delta], scores: Sequence[float]
+) -> None:
+    """Have v0001 choose by a head that likes these replies so much."""
+    features = await features_of(choosing, [(PROMPT, one.ids) for one in drawn])
+    write_head(folder, Head(np.linalg.pinv(features) @ np.asarray(scores), 0.0))
+    await choosing.unload("v0001")
+    await choosing.load("v0001", folder)
+
+
 async def test_the_reply_that_the_head_likes_best_is_given_whole_if_it_ended(
     choosing: Choosing, engine: LocalEngine, model: Path, tmp_path: Path
 ) -> None:
@@ -70,16 +81,28 @@ async def test_the_reply_that_the_head_likes_best_is_given_whole_if_it_ended(
     best = ended[-1]
     # A head that likes best what was cut, then the last that ended.
     liked = [3.0 if one not in ended else 2.0 if one == best else 1.0 for one in drawn]
-    features = await features_of(engine, [(PROMPT, one.ids) for one in drawn])
-    folder = make_adapter(model, tmp_path / "made", 1)
-    write_head(folder, Head(np.linalg.pinv(features) @ np.asarray(liked), 0.0))
-    await choosing.unload("v0001")
-    await choosing.load("v0001", folder)
+    await like(choosing, make_adapter(model, tmp_path / "made", 1), drawn, liked)
     (given,) = await said(choosing, asked(ROWS))
     assert (given.ids, given.text, given.finish) == (best.ids, best.text, "stop")
     assert given.timings is not None
     assert (given.timings.drawn, given.timings.reply_tokens) == (ROWS, len(best.ids))
     assert given.timings.first_token == given.timings.total > 0
+
+
+async def test_a_reply_that_a_stop_text_left_empty_is_not_the_best(
+    choosing: Choosing, engine: LocalEngine, model: Path, tmp_path: Path
+) -> None:
+    first = (await alone(engine, asked(ROWS), 1))[0].text[0]
+    request = asked(ROWS)
+    request = replace(request, sampling=replace(request.sampling, stop=(first,)))
+    drawn = await alone(engine, request, ROWS)
+    empty = [one for one in drawn if not one.text]
+    assert any(one.text and one.finish == "stop" for one in drawn)
+    assert {one.finish for one in empty} == {"stop"}
+    liked = [2.0 if one in empty else 1.0 for one in drawn]
+    await like(choosing, make_adapter(model, tmp_path / "made", 1), drawn, liked)
+    (given,) = await said(choosing, request)
+    assert given.text
 
 
 async def test_where_all_are_cut_the_first_is_given(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -187,7 +188,9 @@ def test_a_changed_or_damaged_snapshot_is_refused(tmp_path: Path) -> None:
 
 
 class Parrot:
-    """An engine's stream that is busy once and ends only even prompts by itself."""
+    """An engine's stream that is busy once; even prompts end, prompt 4 by a stop text."""
+
+    info = SimpleNamespace(end_ids=(0,))
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
@@ -196,14 +199,15 @@ class Parrot:
         self.asked.append(request)
         if len(self.asked) == 1:
             raise Busy(0.0)
-        yield Delta((request.prompt_ids[0],), "a")
-        yield Delta((0,), "", "stop" if request.prompt_ids[0] % 2 == 0 else "length")
+        (prompt,) = request.prompt_ids
+        yield Delta((prompt,), "a")
+        yield Delta((0 if prompt < 4 else 9,), "", "stop" if prompt % 2 == 0 else "length")
 
 
 async def test_base_replies_are_seeded_limited_and_whole() -> None:
     parrot = Parrot()
     prompts = [(n,) for n in range(6)]
     found = await base_replies(parrot, prompts, Sampling(), 7, 5)  # type: ignore[arg-type]  # only streams
-    assert found == tuple(BaseReply((n,), (n, 0)) for n in (0, 2, 4))
+    assert found == tuple(BaseReply((n,), (n, 0)) for n in (0, 2))
     assert {one.adapter for one in parrot.asked} == {BASE}
     assert {one.sampling.seed for one in parrot.asked} == set(range(7, 12))

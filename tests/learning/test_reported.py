@@ -101,7 +101,10 @@ async def test_without_the_libraries_the_other_figures_remain(
 async def test_drawing_waits_for_a_busy_engine_and_passes_by_what_is_too_long() -> None:
     requests = [Request((prompt,)) for prompt in (9, LONG, 8)]
     drawn = await draw(Echo(), requests, 1)  # type: ignore[arg-type]  # only streams
-    assert drawn == [Drawn((9, 2, 0), "j c", "stop"), None, Drawn((8, 2, 0), "i c", "stop")]
+    assert drawn == [
+        Drawn((9, 2, 0), "j c", "stop", by_itself=True), None,
+        Drawn((8, 2, 0), "i c", "stop", by_itself=True),
+    ]
 
 
 async def test_an_engine_that_closes_is_said_to_have_closed() -> None:

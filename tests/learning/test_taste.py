@@ -226,3 +226,7 @@ async def test_the_base_answers_each_prompt_several_times_and_always_the_same(
     assert len(kept.replies) == len(one.replies) - 1
     other = await draw_replies(engine, examples, settings, sampling, seed=8)
     assert other.replies != one.replies
+    # What a stop text ended has no end that could be learned.
+    stopping = replace(sampling, stop=("e", "a"))
+    left = await draw_replies(engine, examples, settings, stopping, seed=7)
+    assert set(left.replies) < set(one.replies)

@@ -44,7 +44,9 @@ def exchange(channel: ChannelKey = HERE, **changes: Any) -> Exchange:
         "finish": "length",
         "adapter": "v0001",
         "base": "fingerprint",
-        "sampling": Sampling(0.5, 7, 0.9, 1.3, 60, 42),
+        "sampling": Sampling(
+            0.5, 7, 0.9, 1.3, 60, 42, 0.1, 4, ((5,), (6, 7)), ((8, -1.5),), ("\nUser:", "🙂")
+        ),
         "timings": Timings(0.1, 0.2, 0.3, 4, 2, 2),
         "time": NOW,
         "private": True,
