@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks.peers import PEERS, Peer, Spoken, engine_peer
+from benchmarks.peers import PEERS, Peer, Spoken, check, engine_peer
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.local import LocalEngine
 from bot.engine.model import load_model
@@ -48,16 +48,18 @@ async def measure(
     for count in channels:
         runs: dict[str, list[Row]] = {name: [] for name in peers}
         for repeat in range(repeats + 1):
-            prompts = [
-                [rng.randrange(10, vocabulary) for _ in range(PROMPT_TOKENS)]
-                for _ in range(count)
-            ]
+            prompts = draw(rng, count, vocabulary)
             for name, peer in peers.items():
                 spoken = await peer(prompts)
                 if repeat:
                     runs[name].append(row(name, spoken))
         rows += [median(runs[name]) for name in peers]
     return rows
+
+
+def draw(rng: random.Random, count: int, vocabulary: int) -> list[list[int]]:
+    """Random prompts."""
+    return [[rng.randrange(10, vocabulary) for _ in range(PROMPT_TOKENS)] for _ in range(count)]
 
 
 def row(peer: str, spoken: list[Spoken]) -> Row:
@@ -98,6 +100,8 @@ async def main(arguments: argparse.Namespace) -> None:
         peers = {"rapport": engine_peer(engine)}
         peers |= {name: PEERS[name](loaded) for name in arguments.peers}
         vocabulary = int(loaded.model.config.vocab_size)
+        for count in arguments.channels:
+            await check(peers, loaded, draw(random.Random(count), count, vocabulary))
         rows = await measure(peers, arguments.channels, arguments.repeats, vocabulary)
     finally:
         await engine.close()

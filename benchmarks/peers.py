@@ -10,7 +10,7 @@ import asyncio
 import copy
 import itertools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,21 +22,28 @@ from bot.engine.model import LoadedModel
 from bot.types import Sampling
 
 REPLY_TOKENS = 48
+OPENING = 8
+"""Tokens of a reply that are held against the model's own."""
 
 
 @dataclass(frozen=True)
 class Spoken:
     """One reply as the listener saw it, in seconds from the start."""
 
-    tokens: int
+    ids: tuple[int, ...]
     first: float
     gaps: tuple[float, ...]
 
     @classmethod
-    def at(cls, tokens: int, times: list[float], start: float) -> Spoken:
+    def at(cls, ids: Sequence[int], times: list[float], start: float) -> Spoken:
         """Heard at these times."""
         gaps = tuple(b - a for a, b in itertools.pairwise(times))
-        return cls(tokens, times[0] - start, gaps)
+        return cls(tuple(ids), times[0] - start, gaps)
+
+    @property
+    def tokens(self) -> int:
+        """How many."""
+        return len(self.ids)
 
     @property
     def last(self) -> float:
@@ -53,11 +60,11 @@ def engine_peer(engine: LocalEngine) -> Peer:
 
     async def listen(prompt: list[int], start: float) -> Spoken:
         times: list[float] = []
-        tokens = 0
+        ids: list[int] = []
         async for delta in engine.stream(Request(prompt, sampling=sampling)):
-            tokens += len(delta.ids)
+            ids += delta.ids
             times.append(time.perf_counter())
-        return Spoken.at(tokens, times, start)
+        return Spoken.at(ids, times, start)
 
     async def speak(prompts: list[list[int]]) -> list[Spoken]:
         start = time.perf_counter()
@@ -90,7 +97,7 @@ def generate_peer(loaded: LoadedModel) -> Peer:
                 max_new_tokens=REPLY_TOKENS, pad_token_id=0,
             )
         # The streamer is handed the prompt first.
-        return Spoken.at(output.shape[1] - len(prompt), clock.times[1:], start)
+        return Spoken.at(output[0, len(prompt):].tolist(), clock.times[1:], start)
 
     async def speak(prompts: list[list[int]]) -> list[Spoken]:
         start = time.perf_counter()
@@ -114,12 +121,12 @@ def continuous_peer(loaded: LoadedModel) -> Peer:
 
     async def listen(manager: Any, name: str, prompt: list[int], start: float) -> Spoken:
         times: list[float] = []
-        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
 
         def hear(output: Any) -> None:
             times.append(time.perf_counter())
             if output.is_finished():
-                ended.set_result(len(output.generated_tokens))
+                ended.set_result(output.generated_tokens)
 
         manager.register_result_handler(name, hear)
         manager.add_request(prompt, name, max_new_tokens=REPLY_TOKENS, streaming=True)
@@ -137,6 +144,35 @@ def continuous_peer(loaded: LoadedModel) -> Peer:
             ))
 
     return speak
+
+
+async def check(peers: Mapping[str, Peer], loaded: LoadedModel, prompts: list[list[int]]) -> None:
+    """Let each peer answer prompts of one length, and look whether it says what the model says.
+
+    Most of its replies must begin as those of `generate`; not all, since two tokens may be almost
+    as likely as each other.
+
+    Raises:
+        SystemExit: a peer's figures would be worth nothing.
+    """
+    ids = torch.tensor(prompts)
+    model: Any = loaded.model
+    with torch.inference_mode():
+        output = model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=OPENING,
+            pad_token_id=0,
+        )
+    expected = [tuple(reply) for reply in output[:, ids.shape[1]:].tolist()]
+    for name, peer in peers.items():
+        spoken = await peer(prompts)
+        if any(one.tokens != REPLY_TOKENS for one in spoken):
+            raise SystemExit(f"{name} does not give {REPLY_TOKENS} tokens to every prompt")
+        right = sum(one.ids[:OPENING] == want for one, want in zip(spoken, expected, strict=True))
+        if 2 * right <= len(prompts):
+            raise SystemExit(
+                f"{name} begins {right} of {len(prompts)} replies as the model itself does: "
+                "how fast it is says nothing"
+            )
 
 
 PEERS: dict[str, Callable[[LoadedModel], Peer]] = {
