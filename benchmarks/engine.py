@@ -1,11 +1,13 @@
 """How fast the engine talks in many channels at once, beside others on the same weights.
 
-    python -m benchmarks.engine --channels 1 4 16 --json engine.json
+    python -m benchmarks.engine --channels 1 4 16 --json engine.json --plot engine.png
 
 All peers get the same weights, prompts, threads and dtype, and answer in turns within one
 run, so that the ratio holds on a noisy machine. The engine is driven through its public
 coroutines; nothing is measured inside it. Greedy, and every reply has the same number of
 tokens: replies that would end earlier count no more.
+
+The JSON is an object: the machine, and the rows of the table.
 """
 
 from __future__ import annotations
@@ -19,10 +21,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from transformers.utils.logging import disable_progress_bar
+
+from benchmarks.figures import quantile
+from benchmarks.outcome import machine, versions
 from benchmarks.peers import PEERS, Peer, Spoken, engine_peer
+from benchmarks.picture import draw
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.local import LocalEngine
-from bot.engine.model import load_model
+from bot.engine.model import LoadedModel, load_model
 
 PROMPT_TOKENS = 100
 
@@ -79,20 +86,11 @@ def median(rows: list[Row]) -> Row:
     return Row(rows[0].peer, rows[0].channels, **figures)
 
 
-def quantile(values: list[float], share: float) -> float:
-    """A quantile of sorted values; 0.0 of none."""
-    return values[min(len(values) - 1, int(share * len(values)))] if values else 0.0
-
-
-async def main(arguments: argparse.Namespace) -> None:
-    """Load the model once, let the peers take turns, print and write the rows."""
-    model = ModelConfig(name=arguments.model, dtype="float32", threads=arguments.threads)
+async def table(loaded: LoadedModel, arguments: argparse.Namespace) -> list[Row]:
+    """The engine and its peers on one model."""
     config = EngineConfig(rows=max(arguments.channels), queue=max(arguments.channels))
-    loaded = load_model(model, config)
-    # Random prompts may be answered by a mark at once; here nobody ends early.
-    loaded.model.generation_config.eos_token_id = None
-    endless = replace(loaded, info=replace(loaded.info, end_ids=(), turn_ids=()))
     # One model for both: the peers take turns, and never run it at the same time.
+    endless = replace(loaded, info=replace(loaded.info, end_ids=(), turn_ids=()))
     engine = LocalEngine(endless, config, share=0.25)
     try:
         peers = {"rapport": engine_peer(engine)}
@@ -106,11 +104,25 @@ async def main(arguments: argparse.Namespace) -> None:
             f"{one.peer:>9} {one.channels:3d} channels {one.tokens_per_s:8.1f} tokens/s  "
             f"TTFT {one.ttft_p50_ms:.0f}/{one.ttft_p95_ms:.0f} ms  ITL p95 {one.itl_p95_ms:.1f} ms"
         )
+    return rows
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    """Load the model once, measure what is asked for, print it and write it down."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
+    model = ModelConfig(name=arguments.model, dtype="float32", threads=arguments.threads)
+    loaded = load_model(model, EngineConfig())
+    # Random prompts may be answered by a mark at once; here nobody ends early.
+    loaded.model.generation_config.eos_token_id = None
+    about = machine(loaded.info) | versions()
+    rows = [asdict(one) for one in await table(loaded, arguments)]
     if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(one) for one in rows], indent=2) + "\n")
+        arguments.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=2) + "\n")
+    if arguments.plot:
+        draw(rows, arguments.plot)
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.engine",
@@ -123,8 +135,9 @@ def parse() -> argparse.Namespace:
                         help="measured beside Rapport in the same run; none with nothing behind it")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")
-    parser.add_argument("--json", type=Path, help="write the rows there")
-    return parser.parse_args()
+    parser.add_argument("--json", type=Path, help="write what was measured there")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table there")
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":
