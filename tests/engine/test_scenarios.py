@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.scenarios import history, lora
-from benchmarks.scenarios.models import merged, with_room_for, write_adapters
+from benchmarks.scenarios import history, lora, soak, swap
+from benchmarks.scenarios.channels import Channel, hear
+from benchmarks.scenarios.models import endless, merged, with_room_for, write_adapters
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.base import ScoreItem
 from bot.engine.local import LocalEngine
@@ -24,6 +26,15 @@ def built_in() -> LoadedModel:
 def places(built_in: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two random adapters for the built-in model."""
     return write_adapters(built_in, tmp_path_factory.mktemp("adapters"), 2)
+
+
+@pytest.fixture
+async def judge(built_in: LoadedModel, places: list[Path]) -> AsyncIterator[swap.Judge]:
+    engine = LocalEngine(endless(built_in), EngineConfig(rows=1), share=0.25)
+    judge = swap.Judge(engine, places)
+    await judge.sit(1)
+    yield judge
+    await engine.close()
 
 
 # The models
@@ -76,6 +87,35 @@ async def test_adapters_are_measured_beside_merged_weights_at_each_number_of_row
         (3, "merged", 0), (3, "one version", 1), (3, "mix", 3),
     ]
     assert all(one.cost == 0.0 for one in found.rows if one.way == "merged")
+
+
+async def test_replies_outlive_a_swap_whole_and_unmixed(
+    built_in: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "LONGEST", 64)
+    found = await swap.measure(built_in, seconds=1.0, channels=2, every=0.2)
+    assert found.replies > 0
+    assert (found.dropped, found.mixed, found.stale) == (0, 0, 0)
+
+
+async def test_a_reply_is_told_from_what_another_version_says(judge: swap.Judge) -> None:
+    request = Channel("ada", 6144, 64).asks("v0", swap.REPLY)
+    heard = await hear(judge.engine, request)
+    assert await judge.ties("v0", heard) == 0
+    assert await judge.ties("v1", heard) is None
+
+
+async def test_a_soak_counts_every_reply_and_leaves_none_open(
+    built_in: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soak, "LONGEST", 64)
+    monkeypatch.setattr(soak, "REPLIES", (4, 6))
+    monkeypatch.setattr(soak, "LEFT", 0.3)
+    found = await soak.measure(built_in, replies=50, channels=4)
+    assert (found.replies, found.failed, found.open, found.swaps) == (50, 0, 0, 50)
+    assert found.left > 0
+    assert [one.tenth for one in found.rows] == list(range(1, 11))
+    assert sum(one.replies for one in found.rows) == 50 - found.left
 
 
 # The command
