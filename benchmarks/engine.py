@@ -1,13 +1,16 @@
 """How fast the engine talks in many channels at once, beside others on the same weights.
 
     python -m benchmarks.engine --channels 1 4 16 --json engine.json --plot engine.png
+    python -m benchmarks.engine --swap --soak 1000 --json engine.json
 
 All peers get the same weights, prompts, threads and dtype, and answer in turns within one
 run, so that the ratio holds on a noisy machine. The engine is driven through its public
 coroutines; nothing is measured inside it. Greedy, and every reply has the same number of
 tokens: replies that would end earlier count no more.
 
-The JSON is an object: the machine, and the rows of the table.
+What happens beside plain talking is measured by the scenarios (`benchmarks.scenarios`), which are
+asked for one by one. The JSON is an object: the machine, the rows of the table, and a key for
+each scenario; it is written anew after each.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ import asyncio
 import json
 import random
 import statistics
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
@@ -27,9 +32,12 @@ from benchmarks.figures import quantile
 from benchmarks.outcome import machine, versions
 from benchmarks.peers import PEERS, Peer, Spoken, engine_peer
 from benchmarks.picture import draw
+from benchmarks.scenarios.asked import add_options, asked, measured, refuse_nonsense
+from benchmarks.scenarios.models import endless
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.local import LocalEngine
 from bot.engine.model import LoadedModel, load_model
+from bot.errors import RapportError
 
 PROMPT_TOKENS = 100
 
@@ -90,8 +98,7 @@ async def table(loaded: LoadedModel, arguments: argparse.Namespace) -> list[Row]
     """The engine and its peers on one model."""
     config = EngineConfig(rows=max(arguments.channels), queue=max(arguments.channels))
     # One model for both: the peers take turns, and never run it at the same time.
-    endless = replace(loaded, info=replace(loaded.info, end_ids=(), turn_ids=()))
-    engine = LocalEngine(endless, config, share=0.25)
+    engine = LocalEngine(endless(loaded), config, share=0.25)
     try:
         peers = {"rapport": engine_peer(engine)}
         peers |= {name: PEERS[name](loaded) for name in arguments.peers}
@@ -114,12 +121,21 @@ async def main(arguments: argparse.Namespace) -> None:
     loaded = load_model(model, EngineConfig())
     # Random prompts may be answered by a mark at once; here nobody ends early.
     loaded.model.generation_config.eos_token_id = None
-    about = machine(loaded.info) | versions()
-    rows = [asdict(one) for one in await table(loaded, arguments)]
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=2) + "\n")
-    if arguments.plot:
-        draw(rows, arguments.plot)
+    found: dict[str, Any] = {"machine": machine(loaded.info) | versions(), "rows": []}
+
+    def write() -> None:
+        if arguments.json:
+            arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+
+    if arguments.channels:
+        found["rows"] = [asdict(one) for one in await table(loaded, arguments)]
+        write()
+        if arguments.plot:
+            draw(found["rows"], arguments.plot)
+    async for name, result in measured(arguments, loaded):
+        print(result, flush=True)
+        found[name] = asdict(result)
+        write()
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -130,15 +146,24 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
                     "transformers' continuous batching (cb).",
     )
     parser.add_argument("--model", default="rapport-tiny", help="built-in name, folder or hub id")
-    parser.add_argument("--channels", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--channels", type=int, nargs="+",
+                        help="1 4 16, or no table where a scenario is asked for")
     parser.add_argument("--peers", nargs="*", default=["generate"], choices=sorted(PEERS),
                         help="measured beside Rapport in the same run; none with nothing behind it")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")
     parser.add_argument("--json", type=Path, help="write what was measured there")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table there")
-    return parser.parse_args(words)
+    add_options(parser)
+    arguments = parser.parse_args(words)
+    refuse_nonsense(parser, arguments)
+    if arguments.channels is None:
+        arguments.channels = [] if asked(arguments) and not arguments.plot else [1, 4, 16]
+    return arguments
 
 
 if __name__ == "__main__":
-    asyncio.run(main(parse()))
+    try:
+        asyncio.run(main(parse()))
+    except RapportError as error:
+        sys.exit(f"error: {error}")
