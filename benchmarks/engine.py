@@ -1,11 +1,16 @@
 """How fast the engine talks in many channels at once, beside others on the same weights.
 
-    python -m benchmarks.engine --channels 1 4 16 --json engine.json
+    python -m benchmarks.engine --channels 1 4 16 --json engine.json --plot engine.png
+    python -m benchmarks.engine --swap --soak 1000 --json engine.json
 
 All peers get the same weights, prompts, threads and dtype, and answer in turns within one
 run, so that the ratio holds on a noisy machine. The engine is driven through its public
 coroutines; nothing is measured inside it. Greedy, and every reply has the same number of
 tokens: replies that would end earlier count no more.
+
+What happens beside plain talking is measured by the scenarios (`benchmarks.scenarios`), which are
+asked for one by one. The JSON is an object: the machine, the rows of the table, and a key for
+each scenario; it is written anew after each.
 """
 
 from __future__ import annotations
@@ -15,14 +20,24 @@ import asyncio
 import json
 import random
 import statistics
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from transformers.utils.logging import disable_progress_bar
+
+from benchmarks.figures import quantile
+from benchmarks.outcome import machine, versions
 from benchmarks.peers import PEERS, Peer, Spoken, check, engine_peer
+from benchmarks.picture import draw
+from benchmarks.scenarios.asked import add_options, asked, measured, refuse_nonsense
+from benchmarks.scenarios.models import endless
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.local import LocalEngine
-from bot.engine.model import load_model
+from bot.engine.model import LoadedModel, load_model
+from bot.errors import RapportError
 
 PROMPT_TOKENS = 100
 
@@ -48,7 +63,7 @@ async def measure(
     for count in channels:
         runs: dict[str, list[Row]] = {name: [] for name in peers}
         for repeat in range(repeats + 1):
-            prompts = draw(rng, count, vocabulary)
+            prompts = random_prompts(rng, count, vocabulary)
             for name, peer in peers.items():
                 spoken = await peer(prompts)
                 if repeat:
@@ -57,7 +72,7 @@ async def measure(
     return rows
 
 
-def draw(rng: random.Random, count: int, vocabulary: int) -> list[list[int]]:
+def random_prompts(rng: random.Random, count: int, vocabulary: int) -> list[list[int]]:
     """Random prompts."""
     return [[rng.randrange(10, vocabulary) for _ in range(PROMPT_TOKENS)] for _ in range(count)]
 
@@ -81,27 +96,17 @@ def median(rows: list[Row]) -> Row:
     return Row(rows[0].peer, rows[0].channels, **figures)
 
 
-def quantile(values: list[float], share: float) -> float:
-    """A quantile of sorted values; 0.0 of none."""
-    return values[min(len(values) - 1, int(share * len(values)))] if values else 0.0
-
-
-async def main(arguments: argparse.Namespace) -> None:
-    """Load the model once, let the peers take turns, print and write the rows."""
-    model = ModelConfig(name=arguments.model, dtype="float32", threads=arguments.threads)
+async def table(loaded: LoadedModel, arguments: argparse.Namespace) -> list[Row]:
+    """The engine and its peers on one model."""
     config = EngineConfig(rows=max(arguments.channels), queue=max(arguments.channels))
-    loaded = load_model(model, config)
-    # Random prompts may be answered by a mark at once; here nobody ends early.
-    loaded.model.generation_config.eos_token_id = None
-    endless = replace(loaded, info=replace(loaded.info, end_ids=(), turn_ids=()))
     # One model for both: the peers take turns, and never run it at the same time.
-    engine = LocalEngine(endless, config, share=0.25)
+    engine = LocalEngine(endless(loaded), config, share=0.25)
     try:
         peers = {"rapport": engine_peer(engine)}
         peers |= {name: PEERS[name](loaded) for name in arguments.peers}
         vocabulary = int(loaded.model.config.vocab_size)
         for count in arguments.channels:
-            await check(peers, loaded, draw(random.Random(count), count, vocabulary))
+            await check(peers, loaded, random_prompts(random.Random(count), count, vocabulary))
         rows = await measure(peers, arguments.channels, arguments.repeats, vocabulary)
     finally:
         await engine.close()
@@ -110,11 +115,34 @@ async def main(arguments: argparse.Namespace) -> None:
             f"{one.peer:>9} {one.channels:3d} channels {one.tokens_per_s:8.1f} tokens/s  "
             f"TTFT {one.ttft_p50_ms:.0f}/{one.ttft_p95_ms:.0f} ms  ITL p95 {one.itl_p95_ms:.1f} ms"
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(one) for one in rows], indent=2) + "\n")
+    return rows
 
 
-def parse() -> argparse.Namespace:
+async def main(arguments: argparse.Namespace) -> None:
+    """Load the model once, measure what is asked for, print it and write it down."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
+    model = ModelConfig(name=arguments.model, dtype="float32", threads=arguments.threads)
+    loaded = load_model(model, EngineConfig())
+    # Random prompts may be answered by a mark at once; here nobody ends early.
+    loaded.model.generation_config.eos_token_id = None
+    found: dict[str, Any] = {"machine": machine(loaded.info) | versions(), "rows": []}
+
+    def write() -> None:
+        if arguments.json:
+            arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+
+    if arguments.channels:
+        found["rows"] = [asdict(one) for one in await table(loaded, arguments)]
+        write()
+        if arguments.plot:
+            draw(found["rows"], arguments.plot)
+    async for name, result in measured(arguments, loaded):
+        print(result, flush=True)
+        found[name] = asdict(result)
+        write()
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.engine",
@@ -122,14 +150,24 @@ def parse() -> argparse.Namespace:
                     "transformers' continuous batching (cb).",
     )
     parser.add_argument("--model", default="rapport-tiny", help="built-in name, folder or hub id")
-    parser.add_argument("--channels", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--channels", type=int, nargs="+",
+                        help="1 4 16, or no table where a scenario is asked for")
     parser.add_argument("--peers", nargs="*", default=["generate"], choices=sorted(PEERS),
                         help="measured beside Rapport in the same run; none with nothing behind it")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")
-    parser.add_argument("--json", type=Path, help="write the rows there")
-    return parser.parse_args()
+    parser.add_argument("--json", type=Path, help="write what was measured there")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table there")
+    add_options(parser)
+    arguments = parser.parse_args(words)
+    refuse_nonsense(parser, arguments)
+    if arguments.channels is None:
+        arguments.channels = [] if asked(arguments) and not arguments.plot else [1, 4, 16]
+    return arguments
 
 
 if __name__ == "__main__":
-    asyncio.run(main(parse()))
+    try:
+        asyncio.run(main(parse()))
+    except RapportError as error:
+        sys.exit(f"error: {error}")

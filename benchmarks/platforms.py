@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.engine import quantile
+from benchmarks.figures import quantile
 from bot.app import App, run_platforms
 from bot.config import Config
 from bot.types import BASE, ChannelKey, Exchange, Sampling, Timings, Turn, Vote

@@ -8,14 +8,14 @@ back. It knows no text beyond the template it passes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from bot.config import EngineConfig
 from bot.engine.adapter_file import AdapterWeights, read_adapter
+from bot.engine.apart import apart
 from bot.engine.background import Ended, Task
 from bot.engine.base import Delta, Engine, EngineStats, Job, Request, Score, ScoreItem, Template
 from bot.engine.delivery import Mailbox
@@ -25,8 +25,6 @@ from bot.engine.scoring import score_job
 from bot.engine.worker import Worker
 from bot.errors import AdapterError, EngineError, PromptTooLong
 from bot.types import BASE
-
-T = TypeVar("T")
 
 
 class LocalEngine:
@@ -82,8 +80,9 @@ class LocalEngine:
             worker.check_open()
             slot = worker.versions.reserve(name)
         try:
-            weights = await _apart(
-                lambda: read_adapter(folder, worker.bank.shapes(), worker.bank.rank)
+            bank = worker.bank
+            weights = await asyncio.to_thread(
+                apart, lambda: read_adapter(folder, bank.shapes(), bank.rank)
             )
             await asyncio.wrap_future(worker.call(lambda: self._install(name, slot, weights)))
         finally:
@@ -170,15 +169,6 @@ class LocalEngine:
             if not worker.versions.reserved(name, slot):
                 raise AdapterError(f"loading adapter {name} was called off")
             worker.versions.publish(name)
-
-
-async def _apart(work: Callable[[], T]) -> T:
-    """Do what computes in a thread that ends; `bot.engine.model.load_model` says why."""
-    thread = ThreadPoolExecutor(1, "apart")
-    try:
-        return await asyncio.get_running_loop().run_in_executor(thread, work)
-    finally:
-        thread.shutdown(wait=False)
 
 
 if TYPE_CHECKING:

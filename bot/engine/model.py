@@ -31,6 +31,7 @@ from transformers.utils.hub import cached_file
 
 import bot
 from bot.config import EngineConfig, ModelConfig
+from bot.engine.apart import apart
 from bot.engine.base import ModelInfo
 from bot.engine.forward import Forward, TransformersForward, agrees_with_plain_forward
 from bot.engine.llama import LlamaForward, is_built_so
@@ -55,8 +56,6 @@ class LoadedModel:
     info: ModelInfo
     threads: int
     """CPU threads for the engine."""
-    forward: Forward
-    """How the model answers passes, with the bank of its adapters."""
 
 
 def load_model(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
@@ -65,11 +64,7 @@ def load_model(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
     Raises:
         ModelError: not there, damaged, or not of a kind the engine serves.
     """
-    # In a thread that ends: OpenMP keeps helpers for every thread that has computed, and where
-    # there are more of them than cores they doze between any two operations. The engine's own
-    # thread is to be the only one that has any; a step takes a third less then.
-    with ThreadPoolExecutor(1, "loading") as loader:
-        return loader.submit(_load, config, engine).result()
+    return apart(lambda: _load(config, engine))
 
 
 def _load(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
@@ -90,8 +85,7 @@ def _load(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
             template = ChatTemplate(AutoTokenizer.from_pretrained(source))
             model.to(device).requires_grad_(False)  # type: ignore[arg-type]  # a wrapped method
             model.train(False)
-            forward = make_forward(model, engine)
-            agrees = _agrees(forward, model)
+            agrees = _agrees(make_forward(model, engine, context_of(model, engine)), model)
             fingerprint = _fingerprint(files, weights.result(), template)
     except (
         OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError
@@ -104,14 +98,14 @@ def _load(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
             "once; choose a model with plain full attention"
         )
     info = _describe(config.name, fingerprint, model, template, engine)
-    return LoadedModel(model, template, info, threads, forward)
+    return LoadedModel(model, template, info, threads)
 
 
-def make_forward(model: PreTrainedModel, engine: EngineConfig) -> Forward:
-    """How a model answers passes, with an empty bank of adapters."""
-    bank = LoraBank(model, engine.adapter_slots, engine.adapter_rank)
+def make_forward(model: PreTrainedModel, config: EngineConfig, context: int) -> Forward:
+    """How a model answers passes, with an empty bank of adapters; `bot.engine.apart` says where."""
+    bank = LoraBank(model, config.adapter_slots, config.adapter_rank)
     if is_built_so(model):
-        return LlamaForward(model, bank, context_of(model, engine))
+        return LlamaForward(model, bank, context)
     return TransformersForward(model, bank)
 
 

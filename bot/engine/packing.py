@@ -28,6 +28,10 @@ SHARE = 0.25
 """Of the memory that is free, the most that copies may take."""
 DTYPES = (torch.float32, torch.bfloat16)
 
+FEW = 16
+"""Tokens above which their number is rounded up to the next multiple: oneDNN makes a kernel for
+every number that it meets, in milliseconds each, and keeps some hundred megabytes of them."""
+
 Product = Callable[[Tensor], Tensor]
 """``[tokens, in]`` to ``[tokens, out]``."""
 
@@ -59,10 +63,14 @@ class Packed:
         """``[..., in]`` to ``[..., out]``."""
         if x.numel() == x.shape[-1]:
             return functional.linear(x, self.row, self.bias)
+        count = x.shape[-2]
+        spare = -count % FEW if count > FEW else 0
+        if spare:
+            x = functional.pad(x, (0, 0, 0, spare))
         found: Tensor = torch.ops.mkldnn._linear_pointwise(
             x, self.rows, self.bias, "none", [], ""
         )
-        return found
+        return found.narrow(-2, 0, count) if spare else found
 
 
 @dataclass(frozen=True, slots=True)

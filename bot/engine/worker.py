@@ -22,11 +22,12 @@ from typing import TypeVar
 import torch
 
 from bot.config import EngineConfig
+from bot.engine.apart import apart
 from bot.engine.background import Background, ResidentModel, Task
 from bot.engine.base import EngineStats
 from bot.engine.batch import Batch
 from bot.engine.delivery import Outgoing
-from bot.engine.model import LoadedModel
+from bot.engine.model import LoadedModel, make_forward
 from bot.engine.pace import Pace
 from bot.engine.prefix import PrefixStore
 from bot.engine.row import Row
@@ -50,8 +51,9 @@ class Worker:
     """The engine's thread and everything it owns."""
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig, share: float) -> None:
-        self.forward = loaded.forward
-        self.bank = loaded.forward.bank
+        context = loaded.info.context
+        self.forward = apart(lambda: make_forward(loaded.model, config, context))
+        self.bank = self.forward.bank
         self.outgoing = Outgoing()
         self._threads = loaded.threads
         self._limit = config.rows + config.queue
@@ -61,7 +63,7 @@ class Worker:
             self._prefixes,
             size=config.rows,
             pace=Pace(config.prefill_ms / 1e3, config.prefill_chunk),
-            context=loaded.info.context,
+            context=context,
             ends=loaded.info.end_ids,
             turns=loaded.info.turn_ids,
         )

@@ -19,7 +19,7 @@ def test_packed_weights_give_what_plain_ones_give(
     bias = torch.randn(80, dtype=dtype) if with_bias else None
     product = Packing(copies).product(weight, bias)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
-    for shape in ((1, 48), (5, 48), (300, 48), (1, 5, 48)):
+    for shape in ((1, 48), (5, 48), (16, 48), (17, 48), (300, 48), (1, 5, 48), (1, 21, 48)):
         x = torch.randn(shape, dtype=dtype)
         plain = torch.nn.functional.linear(x, weight, bias)
         with torch.inference_mode():

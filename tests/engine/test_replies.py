@@ -14,6 +14,7 @@ import torch
 from bot.config import EngineConfig
 from bot.engine.base import Delta, Request
 from bot.engine.batch import Batch
+from bot.engine.model import make_forward
 from bot.engine.pace import Pace
 from bot.engine.prefix import PrefixStore
 from bot.engine.row import Row
@@ -125,8 +126,8 @@ async def test_prompts_that_begin_alike_share_the_beginning_within_a_version(
 def test_who_waits_for_another_to_read_does_not_need_it_to_stay(folders: dict[str, Path]) -> None:
     loaded = load(folders["llama"], EngineConfig())
     batch = Batch(
-        loaded.forward, PrefixStore(0), size=3, pace=Pace(1.0, most=16), context=256,
-        ends=loaded.info.end_ids, turns=(),
+        make_forward(loaded.model, EngineConfig(), 256), PrefixStore(0), size=3,
+        pace=Pace(1.0, most=16), context=256, ends=loaded.info.end_ids, turns=(),
     )
     prompt, heard = prompt_ids(100), list[Delta]()
     rows = [Row(Request(prompt, sampling=GREEDY), 256, str, heard.append) for _ in range(3)]
