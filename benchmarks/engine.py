@@ -15,11 +15,13 @@ import asyncio
 import json
 import random
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.peers import PEERS, Peer, Spoken, check, engine_peer
+from benchmarks.processes.start import PROCESSES, opened
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.local import LocalEngine
 from bot.engine.model import load_model
@@ -93,18 +95,21 @@ async def main(arguments: argparse.Namespace) -> None:
     loaded = load_model(model, config)
     # Random prompts may be answered by a mark at once; here nobody ends early.
     loaded.model.generation_config.eos_token_id = None
+    pythons = {name: getattr(arguments, name) for name in arguments.peers if name in PROCESSES}
     endless = replace(loaded, info=replace(loaded.info, end_ids=(), turn_ids=()))
-    # One model for both: the peers take turns, and never run it at the same time.
-    engine = LocalEngine(endless, config, share=0.25)
-    try:
-        peers = {"rapport": engine_peer(engine)}
-        peers |= {name: PEERS[name](loaded) for name in arguments.peers}
-        vocabulary = int(loaded.model.config.vocab_size)
-        for count in arguments.channels:
-            await check(peers, loaded, draw(random.Random(count), count, vocabulary))
-        rows = await measure(peers, arguments.channels, arguments.repeats, vocabulary)
-    finally:
-        await engine.close()
+    async with opened(pythons, loaded, max(arguments.channels)) as apart:
+        # One model for both: the peers take turns, and never run it at the same time.
+        engine = LocalEngine(endless, config, share=0.25)
+        try:
+            peers = {"rapport": engine_peer(engine)}
+            peers |= {name: PEERS[name](loaded) for name in arguments.peers if name in PEERS}
+            peers |= apart
+            vocabulary = int(loaded.model.config.vocab_size)
+            for count in arguments.channels:
+                await check(peers, loaded, draw(random.Random(count), count, vocabulary))
+            rows = await measure(peers, arguments.channels, arguments.repeats, vocabulary)
+        finally:
+            await engine.close()
     for one in rows:
         print(
             f"{one.peer:>9} {one.channels:3d} channels {one.tokens_per_s:8.1f} tokens/s  "
@@ -118,13 +123,17 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.engine",
-        description="The engine beside others on the same weights: generate() in turn, and "
-                    "transformers' continuous batching (cb).",
+        description="The engine beside others on the same weights: generate() in turn, "
+                    "transformers' continuous batching (cb), vLLM and llama.cpp.",
     )
     parser.add_argument("--model", default="rapport-tiny", help="built-in name, folder or hub id")
     parser.add_argument("--channels", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--peers", nargs="*", default=["generate"], choices=sorted(PEERS),
+    parser.add_argument("--peers", nargs="*", default=["generate"],
+                        choices=sorted([*PEERS, *PROCESSES]),
                         help="measured beside Rapport in the same run; none with nothing behind it")
+    for name, packages in PROCESSES.items():
+        parser.add_argument(f"--{name}", metavar="PYTHON", default=sys.executable,
+                            help=f"a Python that has {packages}; by itself the one that runs this")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")
     parser.add_argument("--json", type=Path, help="write the rows there")

@@ -1,7 +1,8 @@
 """Whom the engine is measured beside, each behind the same coroutine: prompts in, times out.
 
 All of them greedy, each reply with the same number of tokens, on the same weights. They take turns
-in one process, so none may keep a thread busy between two turns.
+in one process, so none may keep a thread busy between two turns. Peers that need a process of their
+own are in `benchmarks.processes`.
 """
 
 from __future__ import annotations
