@@ -32,6 +32,7 @@ from benchmarks.figures import quantile
 from benchmarks.outcome import machine, versions
 from benchmarks.peers import PEERS, Peer, Spoken, check, engine_peer
 from benchmarks.picture import draw
+from benchmarks.processes.start import PROCESSES, opened
 from benchmarks.scenarios.asked import add_options, asked, measured, refuse_nonsense
 from benchmarks.scenarios.models import endless
 from bot.config import EngineConfig, ModelConfig
@@ -99,17 +100,21 @@ def median(rows: list[Row]) -> Row:
 async def table(loaded: LoadedModel, arguments: argparse.Namespace) -> list[Row]:
     """The engine and its peers on one model."""
     config = EngineConfig(rows=max(arguments.channels), queue=max(arguments.channels))
-    # One model for both: the peers take turns, and never run it at the same time.
-    engine = LocalEngine(endless(loaded), config, share=0.25)
-    try:
-        peers = {"rapport": engine_peer(engine)}
-        peers |= {name: PEERS[name](loaded) for name in arguments.peers}
-        vocabulary = int(loaded.model.config.vocab_size)
-        for count in arguments.channels:
-            await check(peers, loaded, random_prompts(random.Random(count), count, vocabulary))
-        rows = await measure(peers, arguments.channels, arguments.repeats, vocabulary)
-    finally:
-        await engine.close()
+    pythons = {name: getattr(arguments, name) for name in arguments.peers if name in PROCESSES}
+    async with opened(pythons, loaded, max(arguments.channels)) as others:
+        # One model for both: the peers take turns, and never run it at the same time.
+        engine = LocalEngine(endless(loaded), config, share=0.25)
+        try:
+            peers = {"rapport": engine_peer(engine)}
+            peers |= {name: PEERS[name](loaded) for name in arguments.peers if name in PEERS}
+            peers |= others
+            vocabulary = int(loaded.model.config.vocab_size)
+            for count in arguments.channels:
+                prompts = random_prompts(random.Random(count), count, vocabulary)
+                await check(peers, loaded, prompts)
+            rows = await measure(peers, arguments.channels, arguments.repeats, vocabulary)
+        finally:
+            await engine.close()
     for one in rows:
         print(
             f"{one.peer:>9} {one.channels:3d} channels {one.tokens_per_s:8.1f} tokens/s  "
@@ -146,14 +151,18 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.engine",
-        description="The engine beside others on the same weights: generate() in turn, and "
-                    "transformers' continuous batching (cb).",
+        description="The engine beside others on the same weights: generate() in turn, "
+                    "transformers' continuous batching (cb), vLLM and llama.cpp.",
     )
     parser.add_argument("--model", default="rapport-tiny", help="built-in name, folder or hub id")
     parser.add_argument("--channels", type=int, nargs="+",
                         help="1 4 16, or no table where a scenario is asked for")
-    parser.add_argument("--peers", nargs="*", default=["generate"], choices=sorted(PEERS),
+    parser.add_argument("--peers", nargs="*", default=["generate"],
+                        choices=sorted([*PEERS, *PROCESSES]),
                         help="measured beside Rapport in the same run; none with nothing behind it")
+    for name, packages in PROCESSES.items():
+        parser.add_argument(f"--{name}", metavar="PYTHON", default=sys.executable,
+                            help=f"a Python that has {packages}; by itself the one that runs this")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")
     parser.add_argument("--json", type=Path, help="write what was measured there")

@@ -1,7 +1,8 @@
 """Whom the engine is measured beside, each behind the same coroutine: prompts in, times out.
 
 All of them greedy, each reply with the same number of tokens, on the same weights. They take turns
-in one process, so none may keep a thread busy between two turns.
+in one process, so none may keep a thread busy between two turns. Peers that need a process of their
+own are in `benchmarks.processes`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from bot.engine.apart import apart
 from bot.engine.base import Request
 from bot.engine.local import LocalEngine
 from bot.engine.model import LoadedModel
@@ -101,7 +103,7 @@ def generate_peer(loaded: LoadedModel) -> Peer:
 
     async def speak(prompts: list[list[int]]) -> list[Spoken]:
         start = time.perf_counter()
-        return [await asyncio.to_thread(answer, prompt, start) for prompt in prompts]
+        return await asyncio.to_thread(apart, lambda: [answer(one, start) for one in prompts])
 
     return speak
 
@@ -114,7 +116,7 @@ def continuous_peer(loaded: LoadedModel) -> Peer:
     """
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
-    model: Any = copy.deepcopy(loaded.model)
+    model: Any = apart(lambda: copy.deepcopy(loaded.model))
     settings = GenerationConfig(  # type: ignore[no-untyped-call]  # theirs
         max_new_tokens=REPLY_TOKENS, do_sample=False, eos_token_id=-1, pad_token_id=0
     )
@@ -157,12 +159,16 @@ async def check(peers: Mapping[str, Peer], loaded: LoadedModel, prompts: list[li
     """
     ids = torch.tensor(prompts)
     model: Any = loaded.model
-    with torch.inference_mode():
-        output = model.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=OPENING,
-            pad_token_id=0,
-        )
-    expected = [tuple(reply) for reply in output[:, ids.shape[1]:].tolist()]
+
+    def generated() -> torch.Tensor:
+        with torch.inference_mode():
+            found: torch.Tensor = model.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=OPENING,
+                pad_token_id=0,
+            )
+        return found[:, ids.shape[1]:]
+
+    expected = [tuple(reply) for reply in apart(generated).tolist()]
     for name, peer in peers.items():
         spoken = await peer(prompts)
         if any(one.tokens != REPLY_TOKENS for one in spoken):
