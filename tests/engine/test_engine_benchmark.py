@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from benchmarks.engine import main
+from benchmarks.engine import main, parse
 from benchmarks.peers import Peer, Spoken, check, generate_peer
 from benchmarks.processes.start import installed, process
 from bot.config import EngineConfig
@@ -79,11 +78,12 @@ def test_whoever_lacks_a_module_is_not_installed() -> None:
 async def test_a_peer_that_is_not_installed_is_named_and_left_out(
     folders: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await main(Namespace(
-        model=str(folders["llama"]), threads=1, channels=[2], repeats=1,
-        peers=["generate", "vllm"], vllm="/no/such/python", json=tmp_path / "rows.json",
-    ))  # fmt: skip
-    rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    file = tmp_path / "engine.json"
+    await main(parse([
+        "--model", str(folders["llama"]), "--threads", "1", "--channels", "2", "--repeats", "1",
+        "--peers", "generate", "vllm", "--vllm", "/no/such/python", "--json", str(file),
+    ]))  # fmt: skip
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
     assert [row["peer"] for row in rows] == ["rapport", "generate"]
     assert "vllm is left out" in capfd.readouterr().err
 
