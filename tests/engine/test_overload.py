@@ -21,6 +21,7 @@ from tests.engine.tiny import (
     GREEDY,
     collect,
     expected_reply,
+    ids_of,
     plain_model,
     prompt_ids,
     reply,
@@ -186,6 +187,26 @@ async def test_a_step_that_fails_ends_its_replies_and_the_next_ones_are_well(
     fuse.remove()
     again = await reply(engine, prompt, key="room")
     assert again == expected_reply(plain_model(folders["llama"]), prompt)
+
+
+async def test_a_prompt_that_cannot_be_read_ends_no_reply_but_its_own(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"])
+    works, good, bad = engine._worker.forward.logits, prompt_ids(20), prompt_ids(30, 1)
+
+    def refuse_bad(tokens: Tensor, packed: Pass, wanted: Tensor) -> Tensor:
+        if bad[0] in tokens.tolist()[-len(bad) :] and len(tokens) >= len(bad):
+            raise RuntimeError("no memory for that")
+        return works(tokens, packed, wanted)
+
+    running = engine.stream(Request(good, sampling=GREEDY))
+    first = await anext(running)
+    engine._worker.forward.logits = refuse_bad  # type: ignore[method-assign]  # from outside only
+    failed = await collect(engine.stream(Request(bad, sampling=GREEDY)))
+    assert "no memory" in failed[-1].error
+    said = ids_of([first, *await collect(running)])
+    assert said == expected_reply(plain_model(folders["llama"]), good)
 
 
 async def test_numbers_that_are_not_finite_end_only_the_reply_they_are_in(

@@ -1,0 +1,25 @@
+"""How much of the prompts a step reads follows the time that reading takes."""
+
+from __future__ import annotations
+
+from bot.engine.pace import FIRST_GUESS, LEAST, Pace
+
+
+def test_a_step_reads_what_the_time_allows() -> None:
+    pace = Pace(0.1, most=2048)
+    assert pace.tokens == FIRST_GUESS
+    pace.told(200, 0.1)
+    assert pace.tokens == 200
+    for _ in range(30):
+        pace.told(400, 0.1)
+    assert 395 <= pace.tokens <= 400
+
+
+def test_a_step_reads_a_little_however_slow_it_is_and_no_more_than_memory_allows() -> None:
+    pace = Pace(0.1, most=2048)
+    pace.told(10, 60.0)
+    assert pace.tokens == LEAST
+    fast = Pace(0.1, most=300)
+    fast.told(1000, 0.001)
+    assert fast.tokens == 300
+    assert Pace(0.1, most=64).tokens == 64
