@@ -42,8 +42,8 @@ class EngineConfig(Section):
     context: Count = 0
     """Longest prompt plus reply, in tokens; 0 takes what the model was made for."""
     prefill_ms: Positive = 100
-    """How long a step may read new prompts, in milliseconds: replies that run wait no longer than
-    that for their next word."""
+    """How long a step may read new prompts, in milliseconds, as far as can be told from the steps
+    before: replies that run wait about that long for their next word at most."""
     prefill_chunk: Annotated[int, Field(ge=16)] = 2048
     """Tokens of new prompts that one step reads at most, however fast that is: what is computed on
     them takes memory."""

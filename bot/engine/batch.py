@@ -218,7 +218,9 @@ class Batch:
             self._settings = Settings.of(
                 sampling, self._forward.vocabulary, self._device, self._ends
             )
-        seen = self._seen[: self.ready] if self._seen is not None else None
+        seen = None
+        if self._settings.penalty is not None and self._seen is not None:
+            seen = self._seen[: self.ready]
         banned = [
             (place, token) for place in self._settings.watched
             for token in group[place].banned(self._marks)

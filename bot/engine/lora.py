@@ -94,19 +94,19 @@ class LoraBank:
         return Group(self, names)
 
     @contextmanager
-    def rows(self, slots: Sequence[int | None], rows: Tensor | None = None) -> Iterator[None]:
+    def rows(self, slots: Sequence[int | None], rows: Tensor) -> Iterator[None]:
         """Apply these slots to the tokens of the passes inside; None is the base.
 
         Args:
             slots: of each row.
-            rows: whose each token is, ``[tokens]``; None where every row has one.
+            rows: whose each token is, ``[tokens]``.
         """
         key = tuple(slots)
         if key != self._last[0]:
             self._last = (key, self._plan(key))
         self._use = self._last[1]
         if self._use is not None and self._use.mask is not None:
-            self._mask = self._use.mask if rows is None else self._use.mask[rows]
+            self._mask = self._use.mask[rows]
         try:
             yield
         finally:
