@@ -11,7 +11,7 @@ Nothing here knows the model around the attention, requests or adapters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +40,7 @@ class Pass:
         arena: where keys and values are kept; None where every span begins at 0.
         ladder: ``arange`` over all positions, on the model's device.
         dtype: of the model.
+        pause: called in every layer; others may pass through the model meanwhile.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Pass:
         arena: Arena | None,
         ladder: Tensor,
         dtype: torch.dtype,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
+        self._pause = pause
         self._decoding = len(starts)
         self._spans = tuple(spans)
         self._arena = arena
@@ -82,6 +85,7 @@ class Pass:
         Returns:
             ``[t, heads, head_dim]``.
         """
+        self._pause()
         if self._arena is not None:
             self._arena.write(layer, self.rows, self.positions, k, v)
         if not self._spans:

@@ -1,14 +1,17 @@
 """Work beside the conversations: jobs advance one slice at a time, in turn.
 
-With nobody talking, slices follow one another. While replies run, a slice is due only
-when the share of time that background work may take has been earned by serving. What a
-job does is its own affair; here it is an iterator on the engine's thread.
+With nobody talking, slices follow one another. While replies run, work goes on only when the
+share of time that it may take has been earned by serving. A slice may be long: a job that runs a
+twin of the model pauses between its blocks, on the way there and on a gradient's way back, and
+those who wait are served in the middle of it. What a job does is its own affair; here it is an
+iterator on the engine's thread.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,11 +19,15 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from bot.engine.base import Job, Resident
 
 log = logging.getLogger(__name__)
+
+LINEAR = (nn.Linear, Conv1D)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,8 @@ class DutyShare:
     """A fraction of time: serving earns what background work spends.
 
     For a share ``s``, ``t`` seconds of serving pay for ``t * s / (1 - s)`` seconds of
-    background work. A slice may start on any credit above zero and its excess is paid
-    off before the next.
+    background work. Work may go on with any credit above zero, and what it takes beyond it is
+    paid off before it goes on again.
     """
 
     def __init__(self, share: float) -> None:
@@ -44,7 +51,7 @@ class DutyShare:
 
     @property
     def due(self) -> bool:
-        """Whether a slice may run now, beside replies."""
+        """Whether work may go on now, beside replies."""
         return self._credit > 0
 
     def served(self, seconds: float) -> None:
@@ -54,7 +61,7 @@ class DutyShare:
             self._credit = min(self._credit + earned, earned) if seconds > 0 else self._credit
 
     def spent(self, seconds: float) -> None:
-        """A slice beside replies took this long."""
+        """Work beside replies took this long."""
         if self._rate != float("inf"):
             self._credit -= seconds
 
@@ -101,12 +108,26 @@ class Task:
 
 
 class Background:
-    """The tasks that wait for their turn."""
+    """The tasks that wait for their turn.
 
-    def __init__(self, resident: Resident, share: float) -> None:
-        self._resident = resident
+    Args:
+        model: that serves; jobs are given twins of it.
+        share: of the time, for work beside replies.
+        serve: takes one step for those who wait for replies, and says how many seconds that
+            took; None if nobody waited.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, share: float, serve: Callable[[], float | None]
+    ) -> None:
+        self._resident = ResidentModel(model, self.pause)
+        self._serve = serve
         self._duty = DutyShare(share)
         self._tasks: deque[Task] = deque()
+        self._since = 0.0
+        """When the work began that is not yet counted."""
+        self._thread: int | None = None
+        """Whose slice is running."""
         self.slices = 0
         self.seconds = 0.0
 
@@ -119,28 +140,48 @@ class Background:
         """Queue a task behind the others."""
         self._tasks.append(task)
 
-    def advance(self, busy: bool, served: float) -> None:
+    def advance(self, served: float | None) -> None:
         """At most one slice of the task whose turn it is.
 
         Args:
-            busy: whether replies are running.
-            served: seconds that serving took since the last call.
+            served: seconds that serving took since the last call; None if nobody waited.
         """
-        self._duty.served(served) if busy else self._duty.reset()
+        self._earn(served)
         for task in [task for task in self._tasks if task.cancelled]:
             self._tasks.remove(task)
             task.stop()
-        if not self._tasks or (busy and not self._duty.due):
+        if not self._tasks or (served is not None and not self._duty.due):
             return
         task = self._tasks.popleft()
-        started = time.monotonic()
+        self._since, self._thread = time.monotonic(), threading.get_ident()
         if task.advance(self._resident):
             self._tasks.append(task)
-        seconds = time.monotonic() - started
+        self._thread = None
         self.slices += 1
+        self._duty.spent(self._worked())
+
+    def pause(self) -> None:
+        """In the middle of a slice: serve those who wait until work may go on."""
+        # A gradient's way back through a GPU is a thread of torch's own, which must not serve.
+        if threading.get_ident() != self._thread:
+            return
+        self._duty.spent(self._worked())
+        self._earn(served := self._serve())
+        while served is not None and not self._duty.due:
+            self._earn(served := self._serve())
+        self._since = time.monotonic()
+
+    def _worked(self) -> float:
+        """Count the work since the last look at the clock."""
+        seconds = time.monotonic() - self._since
         self.seconds += seconds
-        if busy:
-            self._duty.spent(seconds)
+        return seconds
+
+    def _earn(self, served: float | None) -> None:
+        if served is None:
+            self._duty.reset()
+        else:
+            self._duty.served(served)
 
     def close(self, reason: BaseException) -> None:
         """Stop all tasks."""
@@ -151,13 +192,18 @@ class Background:
 class ResidentModel:
     """The serving model, and the mould its twins are cast from.
 
+    Args:
+        model: that serves.
+        pause: called by every twin between its blocks.
+
     The mould is taken before the bank hangs its hooks on the serving modules, so that no
     twin ever carries one.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, pause: Callable[[], None] = lambda: None) -> None:
         parameter = next(model.parameters())
         self.model = model
+        self.pause = pause
         self.device = parameter.device
         self.dtype = parameter.dtype
         self._mould = share_tensors(model)
@@ -167,7 +213,25 @@ class ResidentModel:
         twin = share_tensors(self._mould)
         twin.requires_grad_(False)
         twin.train(False)
+        pausing(twin, self.pause)
         return twin
+
+
+def pausing(model: nn.Module, pause: Callable[[], None]) -> None:
+    """Have whoever runs a model pause after each block, and before it on a gradient's way back.
+
+    A block is what holds linear layers, such as a layer's attention and what follows it.
+    """
+
+    def after(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        pause()
+        said = output if isinstance(output, Tensor) else output[0]
+        if said.requires_grad:
+            said.register_hook(lambda _: pause())  # type: ignore[no-untyped-call]  # torch's
+
+    for module in model.modules():
+        if module is not model and any(isinstance(one, LINEAR) for one in module.children()):
+            module.register_forward_hook(after)
 
 
 def share_tensors(model: PreTrainedModel) -> PreTrainedModel:

@@ -142,12 +142,16 @@ class Resident(Protocol):
         """A second module tree over the same parameter tensors, for PEFT to wrap.
 
         Changing the twin's structure leaves the serving module as it is. The twin's own
-        parameters are frozen and shared: nothing may write to them.
+        parameters are frozen and shared: nothing may write to them. It pauses by itself
+        between its blocks.
         """
+
+    def pause(self) -> None:
+        """In the middle of a slice: those who wait for replies are served first."""
 
 
 Job = Callable[[Resident], Iterator[object]]
-"""Work for the engine's thread: each `next` is one slice, and may take tens of ms.
+"""Work for the engine's thread: each `next` is one slice, and may take tens of ms between pauses.
 
 Called and advanced on the engine's thread with gradients enabled; closed (GeneratorExit)
 when cancelled, so that ``finally`` blocks free what they hold.

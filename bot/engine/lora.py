@@ -97,6 +97,8 @@ class LoraBank:
     def rows(self, slots: Sequence[int | None], rows: Tensor) -> Iterator[None]:
         """Apply these slots to the tokens of the passes inside; None is the base.
 
+        One pass may stand in the middle of another.
+
         Args:
             slots: of each row.
             rows: whose each token is, ``[tokens]``.
@@ -104,13 +106,14 @@ class LoraBank:
         key = tuple(slots)
         if key != self._last[0]:
             self._last = (key, self._plan(key))
-        self._use = self._last[1]
-        if self._use is not None and self._use.mask is not None:
-            self._mask = self._use.mask[rows]
+        outer = self._use, self._mask
+        use = self._last[1]
+        self._use = use
+        self._mask = None if use is None or use.mask is None else use.mask[rows]
         try:
             yield
         finally:
-            self._use = self._mask = None
+            self._use, self._mask = outer
 
     def _plan(self, slots: tuple[int | None, ...]) -> _Use | None:
         used = sorted({slot for slot in slots if slot is not None})

@@ -8,7 +8,7 @@ the numbers are for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,13 +47,13 @@ def score_job(
 ) -> Job:
     """A job that yields ``(index, score)`` for every item, batch by batch."""
 
-    def job(_: Resident) -> Iterator[object]:
+    def job(resident: Resident) -> Iterator[object]:
         wanted: dict[tuple[Words, str], list[int]] = {}
         for index, item in enumerate(items):
             words = (tuple(item.prompt_ids), tuple(item.reply_ids))
             wanted.setdefault((words, item.adapter), []).append(index)
         for batch in _batches(_groups(list(wanted)), forward.vocabulary):
-            scores = _measure(forward, batch, slots)
+            scores = _measure(forward, batch, slots, resident.pause)
             yield [
                 (index, score)
                 for key, score in scores.items()
@@ -91,10 +91,11 @@ def _batches(groups: Sequence[_Group], vocabulary: int) -> Iterator[list[_Group]
 
 @torch.inference_mode()
 def _measure(
-    forward: Forward, batch: Sequence[_Group], slots: Mapping[str, int | None]
+    forward: Forward, batch: Sequence[_Group], slots: Mapping[str, int | None],
+    pause: Callable[[], None],
 ) -> dict[tuple[Words, str], Score]:
     rows = [(group.words, adapter) for group in batch for adapter in group.adapters]
-    log_probs = _reply_log_probs(forward, rows, slots)
+    log_probs = _reply_log_probs(forward, rows, slots, pause)
     scores: dict[tuple[Words, str], Score] = {}
     base: Tensor | None = None
     for (words, adapter), row in zip(rows, log_probs, strict=True):
@@ -110,7 +111,8 @@ def _measure(
 
 
 def _reply_log_probs(
-    forward: Forward, rows: Sequence[tuple[Words, str]], slots: Mapping[str, int | None]
+    forward: Forward, rows: Sequence[tuple[Words, str]], slots: Mapping[str, int | None],
+    pause: Callable[[], None],
 ) -> tuple[Tensor, ...]:
     """Log-probabilities of every next token at each reply position, ``[reply, vocabulary]``."""
     ids = [[*prompt, *reply][:-1] or [0] for (prompt, reply), _ in rows]
@@ -123,7 +125,7 @@ def _reply_log_probs(
         return tuple(torch.zeros(0, forward.vocabulary) for _ in rows)
     device = forward.device
     steps = ladder(max(*map(len, ids), len(ids)), device)
-    packed = Pass([], [Span(0, len(own)) for own in ids], None, steps, forward.dtype)
+    packed = Pass([], [Span(0, len(own)) for own in ids], None, steps, forward.dtype, pause)
     logits = forward(
         torch.tensor([token for own in ids for token in own], device=device), packed,
         [slots[adapter] for _, adapter in rows], torch.tensor(wanted, device=device),

@@ -1,9 +1,10 @@
 """The one thread that owns the model, and the step it repeats.
 
-`_step` reads from top to bottom: orders from outside (load, free, forget), admission, one
-pass of the model over prompts and running replies, delivery to the event loops in one hop, and
-at most one slice of background work. Others only ever leave something for the next step,
-under the one lock: a row in the queue, an order, a cancelled flag.
+`_reply` reads from top to bottom: orders from outside (load, free, forget), admission, one pass
+of the model over prompts and running replies, delivery to the event loops in one hop. After it
+comes at most one slice of background work, and in the middle of that the same for whoever waits.
+Others only ever leave something for the next step, under the one lock: a row in the queue, an
+order, a cancelled flag.
 
 An error in a reply ends that reply. An error in a step ends the replies that ran, is
 logged, and the thread goes on. Should the thread itself fall, everyone who waits is told.
@@ -23,7 +24,7 @@ import torch
 
 from bot.config import EngineConfig
 from bot.engine.apart import apart
-from bot.engine.background import Background, ResidentModel, Task
+from bot.engine.background import Background, Task
 from bot.engine.base import EngineStats
 from bot.engine.batch import Batch
 from bot.engine.delivery import Outgoing
@@ -67,7 +68,7 @@ class Worker:
             ends=loaded.info.end_ids,
             turns=loaded.info.turn_ids,
         )
-        self._background = Background(ResidentModel(loaded.model), share)
+        self._background = Background(loaded.model, share, self._serve)
         self._replies = self._reply_tokens = self._prompt_tokens = self._reused = 0
         self._steps = 0
         self._step_seconds = 0.0
@@ -202,11 +203,7 @@ class Worker:
         torch.set_num_threads(self._threads)
         try:
             while self._work_is_there():
-                try:
-                    self._step()
-                except Exception as error:
-                    log.exception("an engine step failed; its replies end with an error")
-                    self._recover(error)
+                self._step()
         except BaseException:
             log.critical("the engine's thread has fallen", exc_info=True)
             raise
@@ -226,7 +223,31 @@ class Worker:
             return not self.closed
 
     def _step(self) -> None:
+        self._background.advance(self._serve())
+        self.outgoing.flush()
+
+    def _serve(self) -> float | None:
+        """One step for the replies; how many seconds it took, None if there were none."""
+        if self.closed:
+            return None
         started = time.monotonic()
+        try:
+            busy = self._reply()
+        except Exception as error:
+            log.exception("an engine step failed; its replies end with an error")
+            self._recover(error)
+            return None
+        served = time.monotonic() - started
+        if not busy:
+            return None
+        self._steps += 1
+        self._step_seconds += served
+        if served > SLOW_STEP:
+            log.warning("an engine step of %d replies took %.0f s", self._batch.size, served)
+        return served
+
+    def _reply(self) -> bool:
+        """Say one more token of every reply; False if there are none."""
         self._obey()
         with torch.inference_mode():
             self._retire(self._batch.sweep())
@@ -235,14 +256,7 @@ class Worker:
             self._batch.step()
             self._retire(self._batch.sweep())
         self.outgoing.flush()
-        served = time.monotonic() - started
-        if busy:
-            self._steps += 1
-            self._step_seconds += served
-            if served > SLOW_STEP:
-                log.warning("an engine step of %d replies took %.0f s", self._batch.size, served)
-        self._background.advance(busy, served)
-        self.outgoing.flush()
+        return busy
 
     def _recover(self, error: Exception) -> None:
         """End what ran in a failed step, rows that it took off but did not count out too."""

@@ -33,6 +33,9 @@ class TinyResident:
     def twin(self) -> PreTrainedModel:
         return share_tensors(self.model).requires_grad_(False).eval()
 
+    def pause(self) -> None:
+        """There is nobody to serve."""
+
 
 def words(
     rng: random.Random, low: int, high: int, choice: range = ANY_WORDS
