@@ -54,6 +54,9 @@ class EngineConfig(Section):
     """Adapter versions held in memory at once, so that a swap lets running replies finish."""
     adapter_rank: Positive = 16
     """The highest LoRA rank those slots have room for; a higher one cannot be loaded."""
+    compiled: bool = True
+    """Whether parts of a step run as C, compiled at the first start where there is a C compiler;
+    for models in float32 on a CPU."""
 
 
 MOST_TEXTS = 64

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bot.engine.kernels import Kernels
 from bot.engine.kv import Arena
 
 
@@ -40,6 +41,7 @@ class Pass:
         arena: where keys and values are kept; None where every span begins at 0.
         ladder: ``arange`` over all positions, on the model's device.
         dtype: of the model.
+        kernels: for rows that decode, where they can be had.
         pause: called in every layer; others may pass through the model meanwhile.
     """
 
@@ -50,8 +52,10 @@ class Pass:
         arena: Arena | None,
         ladder: Tensor,
         dtype: torch.dtype,
+        kernels: Kernels | None = None,
         pause: Callable[[], None] = lambda: None,
     ) -> None:
+        self._kernels = kernels
         self._pause = pause
         self._decoding = len(starts)
         self._spans = tuple(spans)
@@ -70,7 +74,7 @@ class Pass:
         """``[t]``."""
         self._length = max(starts, default=-1) + 1
         self._mask: Tensor | None = None
-        if starts and min(starts) + 1 < self._length:
+        if starts and kernels is None and min(starts) + 1 < self._length:
             unseen = ladder[: self._length] > positions[: len(starts), None]
             self._mask = _hidden(unseen, dtype)[:, None, None]
         self._masks = [_earlier(span, ladder, dtype) if span.start else None for span in spans]
@@ -86,25 +90,34 @@ class Pass:
             ``[t, heads, head_dim]``.
         """
         self._pause()
-        if self._arena is not None:
-            self._arena.write(layer, self.rows, self.positions, k, v)
-        if not self._spans:
-            return self._decode(layer, q, k.shape[1], scale)
-        found = torch.empty_like(q, memory_format=torch.contiguous_format)
         at = self._decoding
+        if not self._spans:
+            return self._decode(layer, q, k, v, scale)
+        if self._arena is not None:
+            self._arena.write(layer, self.rows[at:], self.positions[at:], k[at:], v[at:])
+        found = torch.empty_like(q, memory_format=torch.contiguous_format)
         if at:
-            found[:at] = self._decode(layer, q[:at], k.shape[1], scale)
+            found[:at] = self._decode(layer, q[:at], k[:at], v[:at], scale)
         for number, span in enumerate(self._spans):
             own = slice(at, at + span.count)
             found[own] = self._read(layer, number, q[own], k[own], v[own], scale)
             at += span.count
         return found
 
-    def _decode(self, layer: int, q: Tensor, kv_heads: int, scale: float | None) -> Tensor:
-        """One token a row: the heads that share keys stand where further tokens would."""
+    def _decode(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None
+    ) -> Tensor:
+        """One token a row."""
         assert self._arena is not None
-        keys, values = self._arena.rows(layer, 0, self._decoding, self._length)
-        grouped = q.reshape(len(q), kv_heads, -1, q.shape[-1])
+        at = self._decoding
+        if self._kernels is not None:
+            kept = self._arena.pair(layer, k, v)
+            scale = scale or q.shape[-1] ** -0.5
+            return self._kernels.attend(q, (k, v), kept, self.positions[:at], scale)
+        self._arena.write(layer, self.rows[:at], self.positions[:at], k, v)
+        keys, values = self._arena.rows(layer, 0, at, self._length)
+        # The heads that share keys stand where further tokens would.
+        grouped = q.reshape(len(q), k.shape[1], -1, q.shape[-1])
         found = functional.scaled_dot_product_attention(
             grouped, keys, values, attn_mask=self._mask, scale=scale
         )

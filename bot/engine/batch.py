@@ -197,7 +197,9 @@ class Batch:
         ends = [end - 1 for end in accumulate(counts)]
         if group[-1].remaining > counts[-1] and len(ends) > 1:
             ends.pop()  # alone it is asked for what nobody needs, so that there is something to ask
-        packed = Pass(starts, spans, self._arena, self._ladder, self._forward.dtype)
+        packed = Pass(
+            starts, spans, self._arena, self._ladder, self._forward.dtype, self._forward.kernels
+        )
         logits = self._forward(
             torch.tensor(tokens, device=self._device), packed, [row.slot for row in group],
             torch.tensor(ends, device=self._device),

@@ -18,6 +18,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from bot.engine.attention import Pass, Span, ladder
 from bot.engine.background import share_tensors
+from bot.engine.kernels import Kernels
 from bot.engine.kv import Arena
 from bot.engine.lora import Group, LoraBank, linear_modules
 from bot.engine.packing import Packing
@@ -32,10 +33,14 @@ class Forward(ABC):
     Args:
         model: whose tensors serve; its modules stay what they are.
         bank: the adapters.
+        kernels: where they can be had and the model is one for them.
     """
 
-    def __init__(self, model: PreTrainedModel, bank: LoraBank) -> None:
+    def __init__(
+        self, model: PreTrainedModel, bank: LoraBank, kernels: Kernels | None = None
+    ) -> None:
         self.bank = bank
+        self.kernels = kernels
         self.layers = int(model.config.num_hidden_layers)
         self.device, self.dtype = model.device, model.dtype
         self.entries, self.vocabulary = vocabulary_sizes(model)
@@ -66,8 +71,10 @@ class Forward(ABC):
 class TransformersForward(Forward):
     """Any model whose attention goes through transformers' attention interface."""
 
-    def __init__(self, model: PreTrainedModel, bank: LoraBank) -> None:
-        super().__init__(model, bank)
+    def __init__(
+        self, model: PreTrainedModel, bank: LoraBank, kernels: Kernels | None = None
+    ) -> None:
+        super().__init__(model, bank, kernels)
         # A tree of its own: what was loaded is what training casts its twins from.
         self._model: Any = share_tensors(model)
         self._model.config._attn_implementation = NAME
@@ -141,7 +148,7 @@ def agrees_with_plain_forward(forward: Forward, model: PreTrainedModel) -> bool:
         places = [*((start, 1) for start in starts), *((one.start, one.count) for one in spans)]
         tokens = torch.cat([text[at : at + n] for text, (at, n) in zip(texts, places, strict=True)])
         last = torch.tensor([n for _, n in places], device=forward.device).cumsum(0) - 1
-        packed = Pass(starts, spans, arena, steps, forward.dtype)
+        packed = Pass(starts, spans, arena, steps, forward.dtype, forward.kernels)
         return forward(tokens, packed, [None] * 3, last)
 
     logits([], [Span(0, 10), Span(0, 6), Span(0, 4)])

@@ -51,7 +51,7 @@ class Arena:
         self, layer: int, rows: Tensor, positions: Tensor, keys: Tensor, values: Tensor
     ) -> None:
         """Put tokens ``[t, heads, head_dim]`` into their rows and positions, both ``[t]``."""
-        for arena, new in zip(self._pair(layer, keys, values), (keys, values), strict=True):
+        for arena, new in zip(self.pair(layer, keys, values), (keys, values), strict=True):
             arena.transpose(1, 2).index_put_((rows, positions), new)
 
     def rows(self, layer: int, first: int, last: int, length: int) -> tuple[Tensor, Tensor]:
@@ -103,11 +103,12 @@ class Arena:
     def restore(self, row: int, saved: Saved, length: int) -> None:
         """Write the first `length` saved positions into a row; `reserve` comes first."""
         for layer, (keys, values) in enumerate(saved):
-            for arena, kept in zip(self._pair(layer, keys, values), (keys, values), strict=True):
+            for arena, kept in zip(self.pair(layer, keys, values), (keys, values), strict=True):
                 _of(arena, row, length).copy_(kept[:length])
 
-    def _pair(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """A layer's arena, made for keys and values of this kind where there is none yet."""
+    def pair(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """All of a layer, ``[rows, heads, capacity, head_dim]``, made for keys and values of this
+        kind where there is none yet."""
         pair = self._layers[layer]
         if pair is None:
             pair = (self._made(keys), self._made(values))

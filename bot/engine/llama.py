@@ -2,7 +2,8 @@
 
 The same arithmetic as `transformers`' modules and little else: what reads the same input is
 one product (queries, keys and values; gate and up), tables of the rotation are made once, and no
-module is called. With a small model most of a step's time is such overhead. Architecture:
+module is called. What lies between the products is compiled where it can be (`bot.engine.kernels`).
+With a small model most of a step's time is such overhead. Architecture:
 Touvron et al. 2023; rotation: Su et al. 2021; grouped keys: Ainslie et al. 2023.
 
 It knows weights and where tokens stand, and nothing of rows, requests or what is said.
@@ -11,6 +12,7 @@ It knows weights and where tokens stand, and nothing of rows, requests or what i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +22,9 @@ from transformers import PreTrainedModel
 
 from bot.engine.attention import Pass
 from bot.engine.forward import Forward
+from bot.engine.kernels import Kernels
 from bot.engine.lora import LoraBank
+from bot.engine.operations import Angles, Operations
 from bot.engine.packing import Packing, Plain, Product
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3")
@@ -42,44 +46,51 @@ class LlamaForward(Forward):
         model: see `Forward`.
         bank: see `Forward`.
         context: positions at most.
+        kernels: see `Forward`.
     """
 
-    def __init__(self, model: PreTrainedModel, bank: LoraBank, context: int) -> None:
-        super().__init__(model, bank)
+    def __init__(
+        self, model: PreTrainedModel, bank: LoraBank, context: int, kernels: Kernels | None = None
+    ) -> None:
+        super().__init__(model, bank, kernels)
+        self._do = kernels or Operations()
         inner: Any = model.model
         head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # theirs
         self._embedding: Tensor = inner.embed_tokens.weight
         size = sum(one.weight.nbytes for one in model.modules() if isinstance(one, nn.Linear))
         packing = Packing.of(head.weight, size)
         self._blocks = [
-            _Block(layer, f"model.layers.{number}", number, bank, packing)
+            _Block(layer, f"model.layers.{number}", number, bank, packing, self._do)
             for number, layer in enumerate(inner.layers)
         ]
-        self._norm = _Norm(inner.norm)
+        self._norm = _Norm(inner.norm, self._do)
         self._head = _Joined([head], ["lm_head"], bank, packing)
         positions = torch.arange(context, device=self.device)[None]
         with torch.inference_mode():
             cosine, sine = inner.rotary_emb(self._embedding[:1, None], positions)
         half = sine.shape[-1] // 2
         # Turning the second half to the front, its sign changes: the table has it already.
-        self._cosine = cosine[0][:, None].contiguous()
-        self._sine = torch.cat((-sine[0, :, :half], sine[0, :, half:]), -1)[:, None].contiguous()
+        self._cosine = cosine[0].contiguous()
+        self._sine = torch.cat((-sine[0, :, :half], sine[0, :, half:]), -1).contiguous()
 
     def logits(self, tokens: Tensor, packed: Pass, wanted: Tensor) -> Tensor:
         """See `Forward.logits`."""
-        x = functional.embedding(tokens, self._embedding)
-        cosine, sine = self._cosine[packed.positions], self._sine[packed.positions]
+        x, added = functional.embedding(tokens, self._embedding), None
+        angles = self._do.angles(self._cosine, self._sine, packed.positions)
         for block in self._blocks:
-            x = block(x, packed, cosine, sine)
-        return self._head(self._norm(x if len(wanted) == len(x) else x[wanted]))
+            added = block(x, added, packed, angles)
+        if added is not None and len(wanted) != len(x):
+            x, added = x[wanted], added[wanted]
+        return self._head(self._norm(x, added))
 
 
 class _Block:
-    """One layer: attention, then the gated product, each added to what came in."""
+    """One layer: attention, then the gated product, each to be added to what came in."""
 
     def __init__(
-        self, layer: Any, name: str, number: int, bank: LoraBank, packing: Packing
-    ) -> None:
+        self, layer: Any, name: str, number: int, bank: LoraBank, packing: Packing,
+        do: Operations,
+    ) -> None:  # fmt: skip
         attention, mlp = layer.self_attn, layer.mlp
         self._number = number
         self._width: int = attention.head_dim
@@ -87,7 +98,7 @@ class _Block:
         self._kv_heads = attention.k_proj.out_features // self._width
         self._scale: float = attention.scaling
         self._before, self._between = (
-            _Norm(norm) for norm in (layer.input_layernorm, layer.post_attention_layernorm)
+            _Norm(norm, do) for norm in (layer.input_layernorm, layer.post_attention_layernorm)
         )
 
         def joined(owner: Any, path: str, *names: str) -> _Joined:
@@ -98,40 +109,54 @@ class _Block:
         self._out = joined(attention, "self_attn", "o_proj")
         self._gate_up = joined(mlp, "mlp", "gate_proj", "up_proj")
         self._down = joined(mlp, "mlp", "down_proj")
-        self._activation: Callable[[Tensor], Tensor] = mlp.act_fn
+        self._rotate = do.rotate
+        self._gated = do.gated if mlp.config.hidden_act == "silu" else _Gated(mlp.act_fn)
         norms = (getattr(attention, one, None) for one in ("q_norm", "k_norm"))
-        self._head_norms = [_Norm(norm) for norm in norms if norm is not None]
+        self._head_norms = [_Norm(norm, do) for norm in norms if norm is not None]
 
-    def __call__(self, x: Tensor, packed: Pass, cosine: Tensor, sine: Tensor) -> Tensor:
-        """``[t, hidden]`` to ``[t, hidden]``."""
+    def __call__(
+        self, x: Tensor, added: Tensor | None, packed: Pass, angles: Angles
+    ) -> Tensor:
+        """Add to ``[t, hidden]`` what the layer before has found, and give what this one finds."""
         heads, kv_heads, width = self._heads, self._kv_heads, self._width
-        qkv = self._qkv(self._before(x)).view(len(x), -1, width)
-        turning = qkv[:, : heads + kv_heads]
+        qkv = self._qkv(self._before(x, added)).view(len(x), -1, width)
+        turned = qkv[:, : heads + kv_heads]
         if self._head_norms:
-            parts = torch.split(turning, [heads, kv_heads], dim=1)
+            parts = torch.split(turned, [heads, kv_heads], dim=1)
             pairs = zip(self._head_norms, parts, strict=True)
-            turning = torch.cat([norm(part) for norm, part in pairs], dim=1)
-        half = width // 2
-        turned = turning * cosine
-        turned.addcmul_(torch.cat((turning[..., half:], turning[..., :half]), dim=-1), sine)
+            turned = torch.cat([norm(part) for norm, part in pairs], dim=1)
+        self._rotate(turned, angles)
         seen = packed.attend(
             self._number, turned[:, :heads], turned[:, heads:], qkv[:, heads + kv_heads :],
             self._scale,
         )  # fmt: skip
-        x = self._out(seen.reshape(len(x), -1)).add_(x)
-        gate, up = self._gate_up(self._between(x)).chunk(2, dim=-1)
-        return self._down(self._activation(gate).mul_(up)).add_(x)
+        between = self._between(x, self._out(seen.reshape(len(x), -1)))
+        return self._down(self._gated(self._gate_up(between)))
 
 
 class _Norm:
     """Root mean square normalisation."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, do: Operations) -> None:
         self._weight: Tensor = module.weight
         self._eps: float = module.variance_epsilon
+        self._normalise = do.normalise
+
+    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Add to ``[..., hidden]``, in place, and give it normalised."""
+        return self._normalise(x, self._weight, self._eps, added)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gated:
+    """The gated activation where that is not SiLU."""
+
+    activation: Callable[[Tensor], Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, self._weight.shape, self._weight, self._eps)
+        """``[t, 2 w]`` to ``[t, w]``."""
+        gate, up = x.chunk(2, dim=-1)
+        return self.activation(gate).mul_(up)
 
 
 class _Joined:

@@ -34,6 +34,7 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.apart import apart
 from bot.engine.base import ModelInfo
 from bot.engine.forward import Forward, TransformersForward, agrees_with_plain_forward
+from bot.engine.kernels import kernels
 from bot.engine.llama import LlamaForward, is_built_so
 from bot.engine.lora import LoraBank
 from bot.engine.template import BROKEN_PREFIX, ChatTemplate
@@ -104,9 +105,11 @@ def _load(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
 def make_forward(model: PreTrainedModel, config: EngineConfig, context: int) -> Forward:
     """How a model answers passes, with an empty bank of adapters; `bot.engine.apart` says where."""
     bank = LoraBank(model, config.adapter_slots, config.adapter_rank)
+    fitting = model.device.type == "cpu" and model.dtype == torch.float32
+    compiled = kernels() if config.compiled and fitting else None
     if is_built_so(model):
-        return LlamaForward(model, bank, context)
-    return TransformersForward(model, bank)
+        return LlamaForward(model, bank, context, compiled)
+    return TransformersForward(model, bank, compiled)
 
 
 def context_of(model: PreTrainedModel, engine: EngineConfig) -> int:

@@ -125,7 +125,7 @@ def _reply_log_probs(
         return tuple(torch.zeros(0, forward.vocabulary) for _ in rows)
     device = forward.device
     steps = ladder(max(*map(len, ids), len(ids)), device)
-    packed = Pass([], [Span(0, len(own)) for own in ids], None, steps, forward.dtype, pause)
+    packed = Pass([], [Span(0, len(own)) for own in ids], None, steps, forward.dtype, pause=pause)
     logits = forward(
         torch.tensor([token for own in ids for token in own], device=device), packed,
         [slots[adapter] for _, adapter in rows], torch.tensor(wanted, device=device),

@@ -130,7 +130,7 @@ async def test_training_is_at_work_in_its_own_phase_only(
     monkeypatch.setattr(beside, "REPLY", 4)
     monkeypatch.setattr(beside, "EXAMPLES", 16)
     found = await beside.measure(built_in, seconds=0.8)
-    assert found.idle.slices == 0 < found.training.slices
+    assert found.idle.slice_share == 0 < found.training.slice_share
     assert found.idle.replies > 0 and found.training.replies > 0
 
 
