@@ -81,7 +81,7 @@ class TransformersForward(Forward):
         linears = [one for one in self._model.modules() if type(one) is nn.Linear]
         if linears:
             size = sum(one.weight.nbytes for one in linears)
-            packing = Packing.of(linears[0].weight, size)
+            packing = Packing.of(linears[0].weight, size, kernels)
             for one in linears:
                 one.forward = packing.product(one.weight, one.bias)  # type: ignore[method-assign, assignment]  # as nn.Module finds it
         for name, module in linear_modules(self._model).items():

@@ -1,6 +1,6 @@
-/* What a step does besides matrix products, for rows of fp32 on a CPU: rotation, attention of
- * decoding rows, the gated activation, and sums with their normalisation. Each is one pass over
- * memory. `kernels.py` compiles this, calls it and says what the arguments are; threads are those
+/* What a step does besides large matrix products, for rows of fp32 on a CPU: products with very few
+ * rows, rotation, attention of decoding rows, the gated activation, and sums with their
+ * normalisation. Each is one pass over memory. `kernels.py` compiles this, calls it and says what the arguments are; threads are those
  * of the OpenMP that torch has loaded. Nothing is assumed finite: a NaN goes through.
  */
 #include <math.h>
@@ -119,6 +119,48 @@ void attend(const float *q, int64_t q_row, const float *new_k, int64_t new_k_row
             attend_one(q + r * q_row + h * group * width, k + place, v + place,
                        out + (r * heads + h) * group * width, at + 1, group, width, scale);
         }
+}
+
+#define OUTPUTS 16 /* of a product that one thread finds at a time */
+
+/* Four outputs at a time for each row, so that what is read of the row is used four times. */
+CLONES static void multiply_some(const float *x, const float *weight, float *out, int64_t rows,
+                                 int64_t inner, int64_t outer, int64_t from, int64_t to)
+{
+    int64_t o = from;
+    for (; o + 4 <= to; o += 4) {
+        const float *a = weight + o * inner, *b = a + inner, *c = b + inner, *d = c + inner;
+        for (int64_t r = 0; r < rows; r++) {
+            const float *own = x + r * inner;
+            float p = 0, q = 0, s = 0, t = 0;
+#pragma omp simd reduction(+ : p, q, s, t)
+            for (int64_t i = 0; i < inner; i++) {
+                p += a[i] * own[i];
+                q += b[i] * own[i];
+                s += c[i] * own[i];
+                t += d[i] * own[i];
+            }
+            float *found = out + r * outer + o;
+            found[0] = p, found[1] = q, found[2] = s, found[3] = t;
+        }
+    }
+    for (; o < to; o++)
+        for (int64_t r = 0; r < rows; r++) {
+            float p = 0;
+#pragma omp simd reduction(+ : p)
+            for (int64_t i = 0; i < inner; i++)
+                p += weight[o * inner + i] * x[r * inner + i];
+            out[r * outer + o] = p;
+        }
+}
+
+void multiply(const float *x, const float *weight, float *out, int64_t rows, int64_t inner,
+              int64_t outer)
+{
+#pragma omp parallel for if (inner * outer > ALONE)
+    for (int64_t o = 0; o < outer; o += OUTPUTS)
+        multiply_some(x, weight, out, rows, inner, outer, o,
+                      o + OUTPUTS < outer ? o + OUTPUTS : outer);
 }
 
 CLONES static void rotate_one(float *x, const float *cosine, const float *sine, int64_t heads,

@@ -46,6 +46,7 @@ _ARGUMENTS = {
     + [_REAL],
     "rotate": [_POINTER, _INTEGER, _POINTER, _POINTER, _POINTER] + [_INTEGER] * 3,
     "gated": [_POINTER, _POINTER, _INTEGER, _INTEGER],
+    "multiply": [_POINTER] * 3 + [_INTEGER] * 3,
     "normalise": [_POINTER] * 4 + [_INTEGER, _INTEGER, _REAL],
 }
 
@@ -67,6 +68,7 @@ class Kernels(Operations):
             function.argtypes, function.restype = arguments, None
         self._attend, self._rotate = loaded.attend, loaded.rotate
         self._gated, self._normalise = loaded.gated, loaded.normalise
+        self._multiply = loaded.multiply
 
     def attend(
         self, q: Tensor, new: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor],
@@ -94,6 +96,15 @@ class Kernels(Operations):
             positions.data_ptr(), found.data_ptr(), rows, kv_heads, heads // kv_heads, width,
             scale,
         )  # fmt: skip
+        return found
+
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``[n, in]`` by the rows of ``[out, in]``: ``[n, out]``; fast for a few rows."""
+        (rows, inner), outer = x.shape, len(weight)
+        found = torch.empty(rows, outer)
+        self._multiply(
+            x.data_ptr(), weight.data_ptr(), found.data_ptr(), rows, inner, outer
+        )
         return found
 
     def angles(self, cosine: Tensor, sine: Tensor, positions: Tensor) -> Angles:
@@ -228,6 +239,9 @@ def agree_with_torch(kernels: Kernels) -> bool:
                 q[row : row + 1, :, None], keys, values, scale=0.2, enable_gqa=True
             )
             checks.append(all(written) and _same(found[row], plain[0, :, 0]))
+    for inner, outer in ((64, 50), (40, 7)):
+        x, weight = random(3, inner), random(outer, inner)
+        checks.append(_same(kernels.multiply(x, weight), x @ weight.T))
     torchs, positions = Operations(), torch.tensor([4, 0, 2])
     x, tables = random(3, 2, 32), (random(5, 32), random(5, 32))
     turned = x.clone()

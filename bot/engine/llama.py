@@ -25,7 +25,7 @@ from bot.engine.forward import Forward
 from bot.engine.kernels import Kernels
 from bot.engine.lora import LoraBank
 from bot.engine.operations import Angles, Operations
-from bot.engine.packing import Packing, Plain, Product
+from bot.engine.packing import Packing, Product
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3")
 ROTATIONS = ("default", "linear", "llama3", "yarn")
@@ -58,7 +58,7 @@ class LlamaForward(Forward):
         head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # theirs
         self._embedding: Tensor = inner.embed_tokens.weight
         size = sum(one.weight.nbytes for one in model.modules() if isinstance(one, nn.Linear))
-        packing = Packing.of(head.weight, size)
+        packing = Packing.of(head.weight, size, kernels)
         self._blocks = [
             _Block(layer, f"model.layers.{number}", number, bank, packing, self._do)
             for number, layer in enumerate(inner.layers)
@@ -175,14 +175,12 @@ class _Joined:
 
 
 def _join(modules: Sequence[Any], packing: Packing) -> Product:
-    """One product for all; where no copies are made, the modules' weights become views of it."""
+    """One product for all; the modules' weights become views of what it is made of."""
     if len(modules) == 1:
         return packing.product(modules[0].weight, modules[0].bias)
     weight = torch.cat([one.weight.detach() for one in modules])
     bias = None if modules[0].bias is None else torch.cat([one.bias for one in modules])
-    product = packing.product(weight, bias)
-    if isinstance(product, Plain):
-        views = torch.split(weight, [one.out_features for one in modules])
-        for one, view in zip(modules, views, strict=True):
-            one.weight.data = view
-    return product
+    views = torch.split(weight, [one.out_features for one in modules])
+    for one, view in zip(modules, views, strict=True):
+        one.weight.data = view
+    return packing.product(weight, bias)

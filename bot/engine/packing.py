@@ -2,9 +2,9 @@
 
 A step of a few rows is spent reading weights, and the plain layout is read badly: each output's
 weights lie in a short run of their own. oneDNN reorders them into blocks, once, and its kernel
-then takes what a short matrix needs. A single row, which is multiplied with a vector's routines, is
-best served by long runs, one for each input. The copies stand beside the weights, which training
-and whoever else holds the tensors go on using.
+then takes what a short matrix needs. The copy stands beside the weights, which training and whoever
+else holds the tensors go on using; and one to three rows go by the weights as they are, in
+compiled code (`bot.engine.kernels`).
 
 It knows weights and nothing of models, requests or adapters. The two operators are those that
 PyTorch's own compiler calls when it freezes a model for a CPU; where they are missing or do not
@@ -22,18 +22,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bot.engine.kernels import Kernels
+
 log = logging.getLogger(__name__)
 
 SHARE = 0.25
-"""Of the memory that is free, the most that copies may take."""
+"""Of the memory that is free, the most that packed copies may take."""
 DTYPES = (torch.float32, torch.bfloat16)
 
+FEWEST = 3
+"""Tokens up to which compiled code is faster than oneDNN."""
 FEW = 16
 """Tokens above which their number is rounded up to the next multiple: oneDNN makes a kernel for
 every number that it meets, in milliseconds each, and keeps some hundred megabytes of them."""
 
 Product = Callable[[Tensor], Tensor]
-"""``[tokens, in]`` to ``[tokens, out]``."""
+"""``[..., in]`` to ``[..., out]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,60 +54,82 @@ class Plain:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """A product with copies of a weight."""
+class Few:
+    """A product with a weight as it is, in compiled code."""
 
-    rows: Tensor
-    """Blocks, for several rows."""
-    row: Tensor
-    """For one, ``[out, in]``: the weight, or a copy of which each column lies in one run."""
+    weight: Tensor
+    """``[out, in]``."""
     bias: Tensor | None
+    kernels: Kernels
 
     def __call__(self, x: Tensor) -> Tensor:
         """``[..., in]`` to ``[..., out]``."""
-        if x.numel() == x.shape[-1]:
-            return functional.linear(x, self.row, self.bias)
+        found = self.kernels.multiply(x.reshape(-1, x.shape[-1]), self.weight)
+        if self.bias is not None:
+            found.add_(self.bias)
+        return found.view(*x.shape[:-1], -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A product with a weight and a copy of it in blocks."""
+
+    blocks: Tensor
+    bias: Tensor | None
+    few: Product
+    """The same for a few tokens, at most `fewest`."""
+    fewest: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[..., in]`` to ``[..., out]``."""
+        if x.numel() <= self.fewest * x.shape[-1]:
+            return self.few(x)
         count = x.shape[-2]
         spare = -count % FEW if count > FEW else 0
         if spare:
             x = functional.pad(x, (0, 0, 0, spare))
         found: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.rows, self.bias, "none", [], ""
+            x, self.blocks, self.bias, "none", [], ""
         )
         return found.narrow(-2, 0, count) if spare else found
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How many copies of each weight there is room for."""
+    """What is made of weights."""
 
-    copies: int
-    """2 for blocks and runs, 1 for blocks alone, 0 where weights stay as they are."""
+    packed: bool
+    """Whether there is room for packed copies, and they are of use."""
+    kernels: Kernels | None = None
 
     @classmethod
-    def of(cls, like: Tensor, size: int, most: float | None = None) -> Packing:
+    def of(
+        cls, like: Tensor, size: int, kernels: Kernels | None = None, most: float | None = None
+    ) -> Packing:
         """What suits weights of this kind.
 
         Args:
             like: one of them.
             size: bytes of all.
+            kernels: where they can be had and the weights are of a kind for them.
             most: bytes that the copies may take; None for a share of the memory that is free.
         """
         if most is None:
             most = SHARE * float(psutil.virtual_memory().available)
-        if like.device.type != "cpu" or like.dtype not in DTYPES or size > most or not _works(like):
-            return cls(0)
-        # Where there is no room for two copies of each, a single row goes by the weight itself.
-        return cls(2 if 2 * size <= most else 1)
+        fitting = like.device.type == "cpu" and like.dtype in DTYPES and size <= most
+        return cls(fitting and _works(like), kernels)
 
     def product(self, weight: Tensor, bias: Tensor | None) -> Product:
         """The product with a weight ``[out, in]``."""
         weight = weight.detach()
-        if not self.copies:
-            return Plain(weight, bias)
+        plain = Plain(weight, bias)
+        if not self.packed:
+            return plain
         # Not told how many rows will come, it lays out blocks good for few and for hundreds.
         blocks: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-        return Packed(blocks, weight.t().contiguous().t() if self.copies == 2 else weight, bias)
+        if self.kernels is None:
+            return Packed(blocks, bias, plain, 1)
+        return Packed(blocks, bias, Few(weight, bias, self.kernels), FEWEST)
 
 
 @torch.inference_mode()
@@ -113,7 +139,7 @@ def _works(weight: Tensor) -> bool:
         return False
     x = torch.linspace(-1, 1, 3 * weight.shape[1], dtype=weight.dtype).view(3, -1)
     try:
-        found = Packing(1).product(weight, None)(x)
+        found = Packing(packed=True).product(weight, None)(x)
     except (AttributeError, RuntimeError) as error:
         log.debug("weights are not packed", exc_info=error)
         return False

@@ -94,6 +94,17 @@ def test_what_is_not_a_number_shows(compiled: Kernels) -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize(("inner", "outer"), [(64, 64), (33, 81), (256, 5), (1, 1), (700, 1300)])
+def test_products_are_what_torch_gives(compiled: Kernels, inner: int, outer: int) -> None:
+    torch.manual_seed(outer)
+    for rows in (1, 2, 3, 17):
+        x, weight = torch.randn(rows, inner), torch.randn(outer, inner)
+        torch.testing.assert_close(
+            compiled.multiply(x, weight), x @ weight.T, rtol=1e-5, atol=1e-4
+        )
+
+
+@needs_compiler
 @pytest.mark.parametrize("rows", [1, 3, 400])
 def test_what_lies_between_the_products_is_what_torch_gives(compiled: Kernels, rows: int) -> None:
     torch.manual_seed(rows)
@@ -166,6 +177,7 @@ def test_kernels_that_give_something_else_are_found_out(
         ("high * cosine[d + half] + low", "high * cosine[d] + low"),
         ("(1.0f + small) * up[d]", "(1.0f + small)"),
         ("squares / width + least", "squares + least"),
+        ("weight[o * inner + i] * x", "weight[i] * x"),
     ):
         assert source.count(right) == 1
         place = anew / f"{len(right)}"
@@ -177,5 +189,5 @@ def test_kernels_that_give_something_else_are_found_out(
             patch.setattr(module, "_places", lambda place=place: (place,))
             kernels.cache_clear()
             assert kernels() is None
-    assert caplog.text.count("are not used") == 4
+    assert caplog.text.count("are not used") == 5
     assert agree_with_torch(compiled)
