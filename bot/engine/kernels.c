@@ -1,5 +1,5 @@
 /* What a step does besides large matrix products, for rows of fp32 on a CPU: products with very few
- * rows, rotation, attention of decoding rows, the gated activation, and sums with their
+ * rows, adapters, rotation, attention of decoding rows, the gated activation, and sums with their
  * normalisation. Each is one pass over memory. `kernels.py` compiles this, calls it and says what the arguments are; threads are those
  * of the OpenMP that torch has loaded. Nothing is assumed finite: a NaN goes through.
  */
@@ -161,6 +161,40 @@ void multiply(const float *x, const float *weight, float *out, int64_t rows, int
     for (int64_t o = 0; o < outer; o += OUTPUTS)
         multiply_some(x, weight, out, rows, inner, outer, o,
                       o + OUTPUTS < outer ? o + OUTPUTS : outer);
+}
+
+CLONES static void add_scaled(const float *scales, const float *b, float *out, int64_t rank,
+                              int64_t outer, int64_t width)
+{
+    int64_t j = 0;
+    for (; j + 4 <= rank; j += 4) {
+        const float *p = b + j * outer, *q = p + outer, *s = q + outer, *t = s + outer;
+        const float *by = scales + j;
+#pragma omp simd
+        for (int64_t o = 0; o < width; o++)
+            out[o] += by[0] * p[o] + by[1] * q[o] + by[2] * s[o] + by[3] * t[o];
+    }
+    for (; j < rank; j++)
+#pragma omp simd
+        for (int64_t o = 0; o < width; o++)
+            out[o] += scales[j] * b[j * outer + o];
+}
+
+void adapt(const float *x, const float *a, const float *b, const int64_t *slots, float *out,
+           const int64_t *ends, int64_t rows, int64_t inner, int64_t outer, int64_t rank,
+           int64_t parts)
+{
+#pragma omp parallel for if (rows > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        if (slots[r] < 0)
+            continue;
+        float low[parts * rank];
+        multiply_some(x + r * inner, a + slots[r] * parts * rank * inner, low, 1, inner,
+                      parts * rank, 0, parts * rank);
+        for (int64_t p = 0, from = 0; p < parts; from = ends[p++])
+            add_scaled(low + p * rank, b + slots[r] * rank * outer + from, out + r * outer + from,
+                       rank, outer, ends[p] - from);
+    }
 }
 
 CLONES static void rotate_one(float *x, const float *cosine, const float *sine, int64_t heads,

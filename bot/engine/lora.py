@@ -4,7 +4,8 @@ Every adapted module has ``slots`` places of one fixed rank, laid side by side:
 ``A [slots * rank, in]``, ``B [slots * rank, out]`` with the adapter's scale folded in.
 ``((x A^T) * mask) B`` is added to what the module says, where the mask lets a token see its own
 slot's columns only. Slots that no row of the pass uses are left out of the product, and with
-no adapter in the pass nothing is done. Modules that read the same input are added at once.
+no adapter in the pass nothing is done. For few tokens there is a way without a mask: compiled
+code goes to each token's own slot. Modules that read the same input are added at once.
 
 The bank knows slots, not names: which version lives in which slot, and when it may go,
 is `bot.engine.versions`' business. The modules that serve stay what they were.
@@ -22,6 +23,10 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from bot.engine.adapter_file import AdapterWeights
+from bot.engine.kernels import Adapters, Kernels
+
+FEW = 64
+"""Tokens up to which each is better added to by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +47,35 @@ class _Use:
     high: int
     mask: Tensor | None
     """``[rows, high - low]``, or None where all rows use the one slot there is."""
+    slots: Tensor
+    """``[rows]``, -1 for the base."""
 
 
 class LoraBank:
-    """Adapters side by side for the modules of one model."""
+    """Adapters side by side for the modules of one model.
 
-    def __init__(self, model: nn.Module, slots: int, rank: int) -> None:
+    Args:
+        model: whose modules they are.
+        slots: places for versions.
+        rank: the highest there is room for.
+        kernels: where they can be had and the model is one for them.
+    """
+
+    def __init__(
+        self, model: nn.Module, slots: int, rank: int, kernels: Kernels | None = None
+    ) -> None:
         self.slots = slots
         self.rank = rank
+        self.kernels = kernels
         self._shapes = {name: features(module) for name, module in linear_modules(model).items()}
         self._sites: dict[str, _Site] = {}
         self._filled = 0
         """How often a slot was filled or emptied: what was made of the sites is old after it."""
         self._use: _Use | None = None
         self._mask: Tensor | None = None
-        """Of the current pass, ``[tokens, high - low]``."""
+        """Of the current pass, ``[tokens, high - low]``, where the tokens are many."""
+        self._own: Tensor | None = None
+        """Of the current pass, ``[tokens]``, the slot of each, where they are few."""
         self._last: tuple[tuple[int | None, ...], _Use | None] = ((), None)
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
@@ -106,28 +125,32 @@ class LoraBank:
         key = tuple(slots)
         if key != self._last[0]:
             self._last = (key, self._plan(key))
-        outer = self._use, self._mask
-        use = self._last[1]
-        self._use = use
-        self._mask = None if use is None or use.mask is None else use.mask[rows]
+        outer = self._use, self._mask, self._own
+        use = self._use = self._last[1]
+        self._mask = self._own = None
+        if use is not None and self.kernels is not None and len(rows) <= FEW:
+            self._own = use.slots[rows]
+        elif use is not None and use.mask is not None:
+            self._mask = use.mask[rows]
         try:
             yield
         finally:
-            self._use, self._mask = outer
+            self._use, self._mask, self._own = outer
 
     def _plan(self, slots: tuple[int | None, ...]) -> _Use | None:
         used = sorted({slot for slot in slots if slot is not None})
         if not used:
             return None
         low, high = used[0] * self.rank, (used[-1] + 1) * self.rank
+        own = torch.tensor([-1 if slot is None else slot for slot in slots], device=self._device)
         if len(used) == 1 and None not in slots:
-            return _Use(low, high, None)
+            return _Use(low, high, None, own)
         mask = torch.zeros(len(slots), high - low, dtype=self._dtype)
         for row, slot in enumerate(slots):
             if slot is not None:
                 start = slot * self.rank - low
                 mask[row, start : start + self.rank] = 1
-        return _Use(low, high, mask.to(self._device))
+        return _Use(low, high, mask.to(self._device), own)
 
     def _site(self, name: str) -> _Site:
         inner, outer = self._shapes[name]
@@ -146,6 +169,9 @@ class Group:
         self._made_of: tuple[int, int, int] = (-1, 0, 0)
         self._parts = 0
         self._a = self._b = torch.empty(0)
+        self._filled = -1
+        self._each: Adapters | None = None
+        self._ends = torch.tensor([bank._shapes[name][1] for name in names]).cumsum(0)
 
     def add(self, x: Tensor, output: Tensor) -> None:
         """Add to the modules' output, in place, what the current pass's adapters say.
@@ -158,6 +184,12 @@ class Group:
         use = bank._use
         if use is None:
             return
+        if bank.kernels is not None and bank._own is not None:
+            if self._filled != bank._filled:
+                self._filled, self._each = bank._filled, self._of_each(bank.kernels)
+            if self._each is not None:
+                self._each.add(x, bank._own, output)
+            return
         if self._made_of != (bank._filled, use.low, use.high):
             self._make(use)
         if not self._parts:
@@ -166,6 +198,18 @@ class Group:
         if bank._mask is not None:
             low = (low.view(len(x), self._parts, -1) * bank._mask[:, None]).view(len(x), -1)
         output.addmm_(low, self._b)
+
+    def _of_each(self, kernels: Kernels) -> Adapters | None:
+        """Slots one behind the other; None where all are empty."""
+        sites, shapes = self._bank._sites, self._bank._shapes
+        if not any(name in sites for name in self._names):
+            return None
+        # A module that no adapter is on has zeros.
+        of = [sites.get(name) or self._bank._site(name) for name in self._names]
+        inner, slots = shapes[self._names[0]][0], self._bank.slots
+        a = torch.cat([site.a.view(slots, -1, inner) for site in of], dim=1)
+        b = torch.cat([site.b.view(slots, self._bank.rank, -1) for site in of], dim=2)
+        return kernels.adapters(a, b, self._ends)
 
     def _make(self, use: _Use) -> None:
         """Lay the columns in use side by side: one product with the input, one with the rest."""

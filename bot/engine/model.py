@@ -104,9 +104,9 @@ def _load(config: ModelConfig, engine: EngineConfig) -> LoadedModel:
 
 def make_forward(model: PreTrainedModel, config: EngineConfig, context: int) -> Forward:
     """How a model answers passes, with an empty bank of adapters; `bot.engine.apart` says where."""
-    bank = LoraBank(model, config.adapter_slots, config.adapter_rank)
     fitting = model.device.type == "cpu" and model.dtype == torch.float32
     compiled = kernels() if config.compiled and fitting else None
+    bank = LoraBank(model, config.adapter_slots, config.adapter_rank, compiled)
     if is_built_so(model):
         return LlamaForward(model, bank, context, compiled)
     return TransformersForward(model, bank, compiled)

@@ -17,6 +17,7 @@ from bot.engine import packing
 from bot.engine.adapter_file import read_adapter
 from bot.engine.attention import Pass, Span, ladder
 from bot.engine.forward import Forward, TransformersForward
+from bot.engine.kernels import kernels
 from bot.engine.llama import LlamaForward
 from bot.engine.lora import LoraBank
 from bot.errors import AdapterError
@@ -27,14 +28,18 @@ Logits = tuple[torch.Tensor, ...]
 
 
 WAYS: dict[str, Callable[[PreTrainedModel, LoraBank], Forward]] = {
-    "own": lambda model, bank: LlamaForward(model, bank, context=256),
-    "transformers": TransformersForward,
+    "own": lambda model, bank: LlamaForward(model, bank, 256, bank.kernels),
+    "transformers": lambda model, bank: TransformersForward(model, bank, bank.kernels),
 }
 """How a model may answer passes."""
 
 
 @pytest.fixture(
-    params=[(kind, way) for kind in KINDS for way in WAYS if (kind, way) != ("gpt2", "own")]
+    params=[
+        (kind, f"{way}{compiled}")
+        for kind in KINDS for way in WAYS for compiled in ("", ", compiled")
+        if (kind, way) != ("gpt2", "own")
+    ]
 )
 def answering(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Every supported architecture, in every way that it can be served."""
@@ -45,7 +50,8 @@ def answering(request: pytest.FixtureRequest) -> tuple[str, str]:
 def forward_on(base: Path, *adapters: Path, way: str = "own") -> Forward:
     """A model with a bank whose slots hold the adapters in order."""
     model = plain_model(base)
-    bank = LoraBank(model, slots=4, rank=RANK)
+    way, _, compiled = way.partition(", ")
+    bank = LoraBank(model, slots=4, rank=RANK, kernels=kernels() if compiled else None)
     forward = WAYS[way](model, bank)
     for slot, folder in enumerate(adapters):
         bank.put(slot, read_adapter(folder, bank.shapes(), RANK))
@@ -125,7 +131,7 @@ def test_what_was_loaded_is_left_as_it_was(
     model, text = plain_model(folders[kind]), prompt_ids(14)
     before = logits_of(model, text)
     bank = LoraBank(model, slots=4, rank=RANK)
-    forward = WAYS[way](model, bank)
+    forward = WAYS[way.partition(", ")[0]](model, bank)
     bank.put(0, read_adapter(adapters[kind][0], bank.shapes(), RANK))
     answer(forward, [text], [0])
     assert torch.equal(logits_of(model, text), before)
