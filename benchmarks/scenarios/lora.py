@@ -2,8 +2,9 @@
 
 At each number of rows three ways take turns on the same prompts: a copy of the model with an
 adapter merged into its weights, which serves nothing else; one version for all rows; and a mix of
-versions and the base, row by row. The cost is what the merged copy is faster by: the median of the
-repeats' ratios, so that it holds on a noisy machine.
+versions and the base, row by row. Each turn has an engine of its own, because two engines in a
+process take the cores from each other. The cost is what the merged copy is faster by: the median
+of the repeats' ratios, so that it holds on a noisy machine.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.scenarios.channels import greedy, hear, words
 from benchmarks.scenarios.models import RANK, endless, merged, write_adapters
 from bot.config import EngineConfig
+from bot.engine.apart import apart
 from bot.engine.base import Request
 from bot.engine.local import LocalEngine
 from bot.engine.model import LoadedModel
@@ -65,47 +67,48 @@ async def measure(
 ) -> Result:
     """All ways in turn, `repeats` times after a warm-up."""
     with TemporaryDirectory() as folder:
-        places = await asyncio.to_thread(write_adapters, loaded, Path(folder), VERSIONS)
+        places = apart(lambda: write_adapters(loaded, Path(folder), VERSIONS))
         config = EngineConfig(rows=max(rows), queue=max(rows), adapter_rank=RANK)
-        within = LocalEngine(endless(merged(loaded, places[0])), config, share=0.25)
-        beside = LocalEngine(endless(loaded), config, share=0.25)
-        try:
-            names = [f"v{number}" for number in range(VERSIONS)]
-            for name, place in zip(names, places, strict=True):
-                await beside.load(name, place)
-            ways: Ways = {
-                MERGED: (within, [BASE]), ONE: (beside, names[:1]), MIX: (beside, [*names, BASE]),
-            }
-            vocabulary = int(loaded.model.config.vocab_size)
-            found = []
-            for count in rows:
-                found += await _compared(ways, count, repeats, vocabulary, reply)
-        finally:
-            await within.close()
-            await beside.close()
+        named = {f"v{number}": place for number, place in enumerate(places)}
+        within, beside = apart(lambda: endless(merged(loaded, places[0]))), endless(loaded)
+        ways: Ways = {
+            MERGED: (within, {}, [BASE]),
+            ONE: (beside, named, [*named][:1]),
+            MIX: (beside, named, [*named, BASE]),
+        }
+        found = []
+        for count in rows:
+            found += await _compared(ways, config, count, repeats, reply)
     return Result(RANK, found)
 
 
-Ways = dict[str, tuple[LocalEngine, list[str]]]
-"""An engine, and what the rows are served by in turn."""
+Ways = dict[str, tuple[LoadedModel, dict[str, Path], list[str]]]
+"""A model, the versions beside it, and what the rows are served by in turn."""
 
 
 async def _compared(
-    ways: Ways, rows: int, repeats: int, vocabulary: int, reply: int
+    ways: Ways, config: EngineConfig, rows: int, repeats: int, reply: int
 ) -> list[Row]:
     rng = random.Random(rows)
     # A single row is no mix.
     asked = {way: found for way, found in ways.items() if rows > 1 or way != MIX}
     speeds: dict[str, list[float]] = {way: [] for way in asked}
-    for repeat in range(repeats + 1):
-        prompts = [words(rng, PROMPT, vocabulary) for _ in range(rows)]
-        for way, (engine, adapters) in asked.items():
-            speed = await _speed(engine, prompts, adapters, reply)
-            if repeat:
-                speeds[way].append(speed)
+    for _ in range(repeats):
+        for way, (loaded, versions, served) in asked.items():
+            vocabulary = int(loaded.model.config.vocab_size)
+            engine = LocalEngine(loaded, config, share=0.25)
+            try:
+                for name, place in versions.items():
+                    await engine.load(name, place)
+                for _ in ("to warm up", "to measure"):
+                    prompts = [words(rng, PROMPT, vocabulary) for _ in range(rows)]
+                    speed = await _speed(engine, prompts, served, reply)
+            finally:
+                await engine.close()
+            speeds[way].append(speed)
     return [
         Row(
-            rows, way, 0 if way == MERGED else len({*islice(cycle(asked[way][1]), rows)} - {BASE}),
+            rows, way, 0 if way == MERGED else len({*islice(cycle(asked[way][2]), rows)} - {BASE}),
             round(statistics.median(found), 1),
             round(statistics.median(
                 fast / slow for fast, slow in zip(speeds[MERGED], found, strict=True)
