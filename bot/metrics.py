@@ -142,10 +142,10 @@ class Metrics:
             self._token_gap.observe(gap / tokens)
 
     def ended(self, adapter: str, end: End, tokens: int, timings: Timings | None) -> None:
-        """A reply of a version has ended; without `timings` where it was not let end by itself."""
+        """A reply of a version has ended; without `timings` where somebody stopped it."""
         self._replies.labels(adapter, end).inc()
         self._reply_tokens.inc(tokens)
-        if timings is not None:
+        if timings is not None and end != "expired":
             self._prompt_tokens.inc(timings.prompt_tokens)
             self._reused_tokens.inc(timings.reused_tokens)
 

@@ -17,7 +17,9 @@ BASE = "base"
 LOCAL = frozenset({"console", "playground", "simulate", "import"})
 """Platforms that only the operator reaches: no permissions, no limits, nobody else's words."""
 
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "timeout", "expired", "cancelled", "error"]
+"""How a reply ended: by itself, at the limit of tokens, cut by its deadline, at its deadline before
+the first word, stopped by whoever asked or by the end of the bot, or in the engine's failure."""
 Role = Literal["system", "user", "assistant"]
 VoteValue = Literal[-1, 0, 1]
 """+1 liked, -1 disliked, 0 withdrawn."""

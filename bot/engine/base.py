@@ -36,6 +36,9 @@ class Request:
     best_of: int = 1
     """Replies to draw at most, of which the one that people would like best is given: by an
     engine that can tell (`learning.taste.choosing`), where it has rows to spare."""
+    deadline: float = 0.0
+    """Seconds from its submission after which the reply ends with what there is of it, in the queue
+    too; 0 sets no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ It knows nothing of the other rows or of where its keys and values lie.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 
@@ -30,6 +31,7 @@ class Row:
         context: longest prompt plus reply, in tokens.
         decode: ids to text, marks left out.
         emit: where the deltas go.
+        clock: seconds that only grow.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Row:
         context: int,
         decode: Callable[[Sequence[int]], str],
         emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.request = request
         self.slot: int | None = None
@@ -64,8 +67,11 @@ class Row:
         self._text = Stops(Detokeniser(decode), request.sampling.stop)
         self._words = LongWords(request.sampling.bad_words)
         self._draws: list[Draw] = []
-        self._submitted = time.monotonic()
+        self._clock = clock
+        self._submitted = clock()
         self._admitted = self._first = 0.0
+        self.expires = self._submitted + request.deadline if request.deadline else math.inf
+        """When its time is up, by the clock."""
 
     @property
     def replied(self) -> int:
@@ -88,7 +94,7 @@ class Row:
 
     def admit(self) -> None:
         """Leave the queue."""
-        self._admitted = time.monotonic()
+        self._admitted = self._clock()
         self._draws = _draws(self.request.sampling.seed, self.limit)
 
     def add(self, token: int, ends: bool) -> None:
@@ -97,7 +103,7 @@ class Row:
         A stop text ends it as well; its ids are emitted and stay in the row, its text is not.
         """
         if not self.replied:
-            self._first = time.monotonic()
+            self._first = self._clock()
         self.ids.append(token)
         text = "" if ends else self._text.add(token)
         if ends or self._text.stopped:
@@ -116,9 +122,13 @@ class Row:
         self.finished = True
         self.emit(Delta(ids, text + self._text.finish(), finish, self.timings(), error))
 
+    def expire(self) -> None:
+        """End because its time is up, with what has been said."""
+        self.end("timeout" if self.replied else "expired")
+
     def timings(self) -> Timings:
         """Where the time went until now."""
-        now = time.monotonic()
+        now = self._clock()
         return Timings(
             queued=(self._admitted or now) - self._submitted,
             first_token=(self._first or now) - self._submitted,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -50,8 +49,11 @@ FIRST_GUESS = 5.0
 class Worker:
     """The engine's thread and everything it owns."""
 
-    def __init__(self, loaded: LoadedModel, config: EngineConfig, share: float) -> None:
+    def __init__(
+        self, loaded: LoadedModel, config: EngineConfig, share: float, clock: Callable[[], float]
+    ) -> None:
         context = loaded.info.context
+        self.clock = clock
         self.forward = apart(lambda: make_forward(loaded.model, config, context))
         self.bank = self.forward.bank
         self.outgoing = Outgoing()
@@ -226,16 +228,17 @@ class Worker:
             return not self.closed
 
     def _step(self) -> None:
-        started = time.monotonic()
+        started = self.clock()
         self._obey()
         with torch.inference_mode():
+            self._expire(started)
             self._retire(self._batch.sweep())
-            self._admit()
+            self._admit(started)
             busy = bool(self._batch.rows)
             self._batch.step()
             self._retire(self._batch.sweep())
         self.outgoing.flush()
-        served = time.monotonic() - started
+        served = self.clock() - started
         if busy:
             self._steps += 1
             self._step_seconds += served
@@ -263,10 +266,19 @@ class Worker:
             except Exception:
                 log.exception("an order to the engine failed")
 
-    def _admit(self) -> None:
+    def _expire(self, now: float) -> None:
+        """End the running replies whose time is up."""
+        for row in self._batch.rows:
+            if now >= row.expires:
+                row.expire()
+
+    def _admit(self, now: float) -> None:
         """Move rows from the queue to the batch while there is room."""
         with self.wake:
-            left = self._waiting.take_cancelled()
+            left = self._waiting.take_gone(now)
+        for late in left:
+            if not late.cancelled:
+                late.expire()
         self._retire(left)
         while self._batch.free:
             with self.wake:
@@ -294,8 +306,9 @@ class Worker:
             timings = row.timings()
             self._replies += 1
             self._reply_tokens += timings.reply_tokens
-            self._prompt_tokens += timings.prompt_tokens
-            self._reused += timings.reused_tokens
+            if row.known:  # something of its prompt was read
+                self._prompt_tokens += timings.prompt_tokens
+                self._reused += timings.reused_tokens
             if timings.reply_tokens:
                 self._mean_reply += 0.1 * (timings.total - timings.queued - self._mean_reply)
         self.drop_drained()

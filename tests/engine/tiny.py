@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,16 @@ WORDS = [
 GREEDY = Sampling(temperature=0, top_p=1.0, repetition_penalty=1.0, max_tokens=24)
 ENDLESS = Sampling(temperature=0, top_p=1.0, repetition_penalty=1.0, max_tokens=10_000)
 KINDS = ("llama", "qwen3", "gpt2")
+
+
+class Clock:
+    """The time, which a test can put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
 
 
 def make_tokenizer(chat: str | None = CHAT) -> PreTrainedTokenizerFast:
