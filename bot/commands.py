@@ -228,8 +228,10 @@ class Commands:
             ("reuse", f"{reused:.0%} of prompt tokens"),
             ("learning", learning_line(learning)),
         ]
+        stuck = f"the engine has not moved for {stats.stuck:.0f} s" if stats.stuck else ""
+        warnings = (*info.warnings, *filter(None, (stuck,)))
         return Answer((Table("", ("", ""), tuple(rows)),
-                       *(Text(warning, "bad") for warning in info.warnings)))
+                       *(Text(warning, "bad") for warning in warnings)))
 
     async def _liked(self, adapter: str) -> str:
         likes, total = await self._store.like_rate(adapter)

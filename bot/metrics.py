@@ -93,6 +93,9 @@ class Metrics:
         self._rows = Gauge(
             "rapport_running_rows", "Replies that are being generated.", registry=registry
         )
+        self._stuck = Gauge(
+            "rapport_stuck_seconds", "How long the engine has hung.", registry=registry
+        )
         self._cache = Gauge(
             "rapport_prefix_cache_bytes", "Memory of kept prefixes.", registry=registry
         )
@@ -175,6 +178,7 @@ class Metrics:
         stats = self._engine.stats()
         self._queue.set(stats.queued)
         self._rows.set(stats.running)
+        self._stuck.set(stats.stuck)
         self._cache.set(stats.cache_bytes)
         for gauge in (self._serving, self._likes, self._rated):
             gauge.clear()

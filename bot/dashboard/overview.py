@@ -122,7 +122,9 @@ class _Overview:
     async def _show_machine(self) -> None:
         stats = self._desk.engine.stats()
         self._queue.show(
-            f"{stats.running} running", f"{stats.queued} waiting, {stats.replies:,} since the start"
+            f"{stats.running} running",
+            f"not moving for {lasting(stats.stuck)}; see the log" if stats.stuck
+            else f"{stats.queued} waiting, {stats.replies:,} since the start",
         )
         found = await pace(self._desk.store)
         first, speed = found.waited, found.fast

@@ -118,6 +118,9 @@ class EngineStats:
     cache_limit: int
     open: bool
     """Whether replies are taken: not once the engine is closed or its thread has fallen."""
+    stuck: float
+    """Seconds for which the step or slice under way has lasted, once that is longer than
+    `engine.watchdog_seconds`; otherwise 0."""
 
 
 class Template(Protocol):

@@ -32,14 +32,13 @@ from bot.engine.prefix import PrefixStore
 from bot.engine.row import Row
 from bot.engine.versions import Versions
 from bot.engine.waiting import Waiting
+from bot.engine.watchdog import Watchdog
 from bot.errors import Busy, EngineClosed
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-SLOW_STEP = 30.0
-"""Seconds after which a step is worth a warning."""
 MOST_OF_ONE = 0.75
 """Share of all places, running and waiting, that one of several tenants may take."""
 FIRST_GUESS = 5.0
@@ -54,6 +53,7 @@ class Worker:
     ) -> None:
         context = loaded.info.context
         self.clock = clock
+        self.watchdog = Watchdog(config.watchdog_seconds, clock)
         self.forward = apart(lambda: make_forward(loaded.model, config, context))
         self.bank = self.forward.bank
         self.outgoing = Outgoing()
@@ -190,6 +190,7 @@ class Worker:
                 cache_bytes=self._prefixes.size,
                 cache_limit=self._prefixes.limit,
                 open=not self.closed,
+                stuck=self.watchdog.stuck(),
             )
 
     def close(self) -> None:
@@ -202,6 +203,7 @@ class Worker:
 
     def _main(self) -> None:
         torch.set_num_threads(self._threads)
+        self.watchdog.start()
         try:
             while self._work_is_there():
                 try:
@@ -217,6 +219,7 @@ class Worker:
 
     def _work_is_there(self) -> bool:
         """Wait for something to do; False when it is time to stop."""
+        self.watchdog.begun = None
         with self.wake:
             self.wake.wait_for(
                 lambda: self.closed
@@ -228,7 +231,7 @@ class Worker:
             return not self.closed
 
     def _step(self) -> None:
-        started = self.clock()
+        started = self.watchdog.begun = self.clock()
         self._obey()
         with torch.inference_mode():
             self._expire(started)
@@ -242,8 +245,7 @@ class Worker:
         if busy:
             self._steps += 1
             self._step_seconds += served
-            if served > SLOW_STEP:
-                log.warning("an engine step of %d replies took %.0f s", self._batch.size, served)
+        self.watchdog.begun = started + served
         self._background.advance(busy, served)
         self.outgoing.flush()
 
@@ -315,6 +317,7 @@ class Worker:
 
     def _shut_down(self) -> None:
         """Tell everyone who waits."""
+        self.watchdog.close()
         with self.wake:
             self.closed = True
             rows = list(self._live)

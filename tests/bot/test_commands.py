@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -17,6 +18,7 @@ from bot.people import People
 from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey
 from tests.bot.conftest import CHANNEL, NOON, Talk, ask
+from tests.engine.tiny import Clock, held_up, load
 
 OWNER = Asker(CHANNEL, "ada", "terminal", operator=True)
 GUEST = Asker(CHANNEL, "bob", "terminal")
@@ -224,6 +226,21 @@ async def test_persona_shows_changes_and_returns(commands: Commands) -> None:
     await done(commands, "/persona Be brief.")
     assert text_of(await done(commands, "/persona")) == "Be brief."
     assert "Be kind." in text_of(await done(commands, "/persona default"))
+
+
+async def test_status_tells_of_an_engine_that_hangs(
+    talk: Talk, store: Store, folder: Path, config: Config, pupil: Pupil
+) -> None:
+    clock = Clock()
+    engine = LocalEngine(load(folder, config.engine), config.engine, 0.25, clock)
+    commands = commands_of(talk, store, engine, pupil)
+    async with held_up(engine):
+        clock.now += config.engine.watchdog_seconds + 15.0
+        hung = text_of(await done(commands, "/status"))
+    well = text_of(await done(commands, "/status"))
+    await engine.close()
+    assert "the engine has not moved for 75 s" in hung
+    assert "moved" not in well
 
 
 async def test_status_and_learn_status_tell_how_things_stand(

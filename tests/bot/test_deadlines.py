@@ -51,7 +51,7 @@ async def late(conversation: Conversation, clock: Clock) -> Reply:
     """The answer to a question whose time is up at the first word."""
     async with aclosing(conversation.respond(message("Tell me a story"))) as events:
         await anext(events)
-        clock.ahead += 30.0
+        clock.now += 30.0
         return [event async for event in events][-1]  # type: ignore[return-value]  # always last
 
 
@@ -80,7 +80,7 @@ async def test_who_waits_too_long_is_asked_kindly_to_ask_again_and_the_question_
         async for _ in others:  # until the question waits behind them
             if engine.stats().queued:
                 break
-        clock.ahead += 30.0
+        clock.now += 30.0
         assert await asked == [
             Reply(EXPIRED, finish="expired", timings=asked.result()[-1].timings)  # type: ignore[attr-defined]  # the reply
         ]
@@ -103,6 +103,6 @@ async def test_another_answer_that_waits_too_long_is_none(
         async for _ in others:
             if engine.stats().queued:
                 break
-        clock.ahead += 30.0
+        clock.now += 30.0
         with pytest.raises(RapportError, match="ask me again"):
             await asked

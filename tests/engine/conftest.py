@@ -68,7 +68,7 @@ async def start() -> AsyncIterator[Start]:
 
 
 def _engine_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "engine"}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("engine")}
 
 
 @pytest.fixture(params=KINDS)
