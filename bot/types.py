@@ -105,11 +105,22 @@ class Timings:
     reply_tokens: int = 0
     drawn: int = 1
     """Replies that were drawn, of which this is the best."""
+    mean_gap: float = 0.0
+    """Between two tokens; 0 where there are not two."""
+    worst_gap: float = 0.0
 
     @property
     def reuse(self) -> float:
         """Reused prompt tokens / prompt tokens."""
         return self.reused_tokens / self.prompt_tokens if self.prompt_tokens else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """Where the time went, for an operator."""
+        return (
+            f"{self.queued:.2f} s for its turn, {self.first_token:.2f} s to its first token, then "
+            f"{self.mean_gap * 1e3:.0f} ms a token, {self.worst_gap * 1e3:.0f} ms at most"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ class LocalEngine:
             self.template.decode,
             lambda delta: self._worker.outgoing.add(box, delta),
             self._worker.clock,
+            self._worker.meters if request.tenant else None,
         )
         self._worker.submit(row)
         try:

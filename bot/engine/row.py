@@ -15,6 +15,7 @@ import torch
 from bot.engine.base import Delta, Request
 from bot.engine.bias import LongWords
 from bot.engine.detokenise import Detokeniser
+from bot.engine.histogram import Meters
 from bot.engine.sampling import Draw
 from bot.engine.stops import Stops
 from bot.types import FinishReason, Timings
@@ -32,6 +33,7 @@ class Row:
         decode: ids to text, marks left out.
         emit: where the deltas go.
         clock: seconds that only grow.
+        meters: where its times are counted; without, nowhere.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Row:
         decode: Callable[[Sequence[int]], str],
         emit: Emit,
         clock: Callable[[], float] = time.monotonic,
+        meters: Meters | None = None,
     ) -> None:
         self.request = request
         self.slot: int | None = None
@@ -68,8 +71,9 @@ class Row:
         self._words = LongWords(request.sampling.bad_words)
         self._draws: list[Draw] = []
         self._clock = clock
+        self._meters = meters or Meters()
         self._submitted = clock()
-        self._admitted = self._first = 0.0
+        self._admitted = self._first = self._last = self._worst = 0.0
         self.expires = self._submitted + request.deadline if request.deadline else math.inf
         """When its time is up, by the clock."""
 
@@ -95,6 +99,7 @@ class Row:
     def admit(self) -> None:
         """Leave the queue."""
         self._admitted = self._clock()
+        self._meters.queued.add(self._admitted - self._submitted)
         self._draws = _draws(self.request.sampling.seed, self.limit)
 
     def add(self, token: int, ends: bool) -> None:
@@ -102,8 +107,15 @@ class Row:
 
         A stop text ends it as well; its ids are emitted and stay in the row, its text is not.
         """
+        now = self._clock()
         if not self.replied:
-            self._first = self._clock()
+            self._first = now
+            self._meters.first_token.add(now - self._submitted)
+        else:
+            gap = now - self._last
+            self._worst = max(self._worst, gap)
+            self._meters.token_gap.add(gap)
+        self._last = now
         self.ids.append(token)
         text = "" if ends else self._text.add(token)
         if ends or self._text.stopped:
@@ -124,6 +136,8 @@ class Row:
 
     def expire(self) -> None:
         """End because its time is up, with what has been said."""
+        if not self._admitted:
+            self._meters.queued.add(self._clock() - self._submitted)
         self.end("timeout" if self.replied else "expired")
 
     def timings(self) -> Timings:
@@ -136,6 +150,8 @@ class Row:
             prompt_tokens=self.prompt,
             reused_tokens=self.reused,
             reply_tokens=self.replied,
+            mean_gap=(self._last - self._first) / (self.replied - 1) if self.replied > 1 else 0.0,
+            worst_gap=self._worst,
         )
 
 

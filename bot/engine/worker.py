@@ -26,6 +26,7 @@ from bot.engine.background import Background, ResidentModel, Task
 from bot.engine.base import EngineStats
 from bot.engine.batch import Batch
 from bot.engine.delivery import Outgoing
+from bot.engine.histogram import Meters
 from bot.engine.model import LoadedModel, make_forward
 from bot.engine.pace import Pace
 from bot.engine.prefix import PrefixStore
@@ -71,6 +72,8 @@ class Worker:
         )
         self._background = Background(ResidentModel(loaded.model), share)
         self._replies = self._reply_tokens = self._prompt_tokens = self._reused = 0
+        self.meters = Meters()
+        """Of replies that are somebody's."""
         self._steps = 0
         self._step_seconds = 0.0
         self._mean_reply = FIRST_GUESS
@@ -191,6 +194,9 @@ class Worker:
                 cache_limit=self._prefixes.limit,
                 open=not self.closed,
                 stuck=self.watchdog.stuck(),
+                waited=self.meters.queued.taken(),
+                first_token=self.meters.first_token.taken(),
+                token_gap=self.meters.token_gap.taken(),
             )
 
     def close(self) -> None:
