@@ -16,6 +16,7 @@ from bot.config import Config
 from bot.conversation import Conversation, Reply, ReplyEvent, TextDelta
 from bot.engine.base import Engine, Request
 from bot.errors import RapportError
+from bot.excuses import EXPIRED, shown
 from bot.moderation import Moderation
 from bot.store import Store
 from bot.types import BASE, ChannelKey, Exchange, FinishReason
@@ -62,6 +63,8 @@ class Again:
                 finish, timings = delta.finish or finish, delta.timings or timings
                 if delta.text:
                     yield TextDelta(delta.text, request.adapter)
+        if finish == "expired":
+            raise RapportError(EXPIRED)
         if finish == "error" or not ids:
             raise RapportError("no other answer came; please try again")
         key = await self._store.add_answer(
@@ -72,7 +75,7 @@ class Again:
             ),
             beside=exchange_id,
         )
-        yield Reply(text, key, finish, request.adapter, timings)
+        yield Reply(text, key, finish, request.adapter, timings, shown(text, finish)[1])
 
     async def choose(
         self, channel: ChannelKey, better: int, worse: int, rater: str, source: str
@@ -98,4 +101,5 @@ class Again:
         return Request(
             told.prompt_ids, adapter, sampling, tenant=told.channel.tenant,
             best_of=self._config.sampling.best_of,
+            deadline=self._config.engine.deadline_seconds,
         )

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from bot.answers import Answer, Asker, Command, Help, Table, Text, in_short, said, unknown
 from bot.conversation import Conversation
-from bot.engine.base import Engine
+from bot.engine.base import Counts, Engine
 from bot.errors import RapportError
 from bot.learning_port import Learning
 from bot.lessons import LESSONS, Lessons, adapters_table, learning_line, version_name
@@ -188,6 +188,7 @@ class Commands:
             ("prompt", f"{len(told.prompt_ids)} tokens, {timings.reuse:.0%} kept from before"),
             ("reply", f"{len(told.reply_ids)} tokens in {timings.total:.2f} s"
                       + (f", the best of {timings.drawn}" if timings.drawn > 1 else "")),
+            ("time", timings.sentence),
             ("votes", f"{likes} 👍, {dislikes} 👎"),
         )
 
@@ -225,11 +226,15 @@ class Commands:
             ("votes", f"{votes} in all, {learning.votes_since} since the last run"),
             ("replies", f"{stats.replies} since the start; {stats.running} running, "
                         f"{stats.queued} waiting"),
+            ("first token", _within(stats.first_token)),
+            ("each token", _within(stats.token_gap)),
             ("reuse", f"{reused:.0%} of prompt tokens"),
             ("learning", learning_line(learning)),
         ]
+        stuck = f"the engine has not moved for {stats.stuck:.0f} s" if stats.stuck else ""
+        warnings = (*info.warnings, *filter(None, (stuck,)))
         return Answer((Table("", ("", ""), tuple(rows)),
-                       *(Text(warning, "bad") for warning in info.warnings)))
+                       *(Text(warning, "bad") for warning in warnings)))
 
     async def _liked(self, adapter: str) -> str:
         likes, total = await self._store.like_rate(adapter)
@@ -243,3 +248,11 @@ class Commands:
 
     async def _quit(self, asker: Asker, args: str) -> Answer:
         return Answer((), quit=True)
+
+
+def _within(times: Counts) -> str:
+    """How long half of something took at most, and nearly all of it."""
+    half, most = times.quantile(0.5), times.quantile(0.95)
+    if half is None or most is None:
+        return "nothing said yet"
+    return f"half within {half:.2g} s, 95% within {most:.2g} s"

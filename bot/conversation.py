@@ -24,6 +24,7 @@ from bot.config import Config
 from bot.ended import ended
 from bot.engine.base import Delta, Engine, Request
 from bot.errors import Busy, PromptTooLong, RapportError
+from bot.excuses import SHORTENED, refused, shown
 from bot.history import ChannelLog, ChannelLogs, Prompt, clipped, restored
 from bot.moderation import Moderation, Withheld
 from bot.prompts import Prompts
@@ -38,11 +39,6 @@ RESTORED_TURNS = 400
 """Turns read back from the store after a restart; the window shows fewer."""
 MAX_PERSONA = 2000
 """Characters of a persona: it is part of every prompt."""
-
-SHORTENED = "That was more than I can read at once; I read the beginning."
-NOTHING_SAID = "I have no words for that just now; ask me again, or differently."
-WITHHELD = "I would rather not say what came to my mind. Ask me something else."
-FAILED = "Something went wrong while I was answering; please try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,15 +255,14 @@ class Conversation:
             if isinstance(refusal, Withheld):
                 await self._tell_withheld(message.channel, str(refusal))
             await self._store.settle(heard.row)
-            yield Reply(_instead(refusal), finish="error")
+            yield Reply(refused(refusal), finish="error")
             return
         exchange = await self._record(heard, prompt, request, said)
         self._on_reply(request.adapter, said.finish, said.text, said.ids)
-        note = SHORTENED if prompt.shortened else heard.note
         if said.finish == "error":
             log.error("reply %s failed: %s", exchange, said.error)
-            note = f"{note} {FAILED}".strip()
-        text = said.text if said.text.strip() or said.finish == "error" else NOTHING_SAID
+        text, regret = shown(said.text, said.finish)
+        note = " ".join(filter(None, (SHORTENED if prompt.shortened else heard.note, regret)))
         yield Reply(text, exchange, said.finish, request.adapter, said.timings, note)
 
     async def _tell_withheld(self, channel: ChannelKey, reason: str) -> None:
@@ -281,8 +276,10 @@ class Conversation:
             log.warning("%s is not loaded; %s gets the base model", adapter, channel)
             adapter = BASE
         sampling = replace(self._prompts.sampling, seed=seed)
-        best_of = self._config.sampling.best_of
-        return Request(prompt.ids, adapter, sampling, str(channel), channel.tenant, best_of)
+        return Request(
+            prompt.ids, adapter, sampling, str(channel), channel.tenant,
+            best_of=self._config.sampling.best_of, deadline=self._config.engine.deadline_seconds,
+        )
 
     async def _record(
         self, heard: Heard, prompt: Prompt, request: Request, said: _Said
@@ -383,16 +380,3 @@ class Conversation:
     def _forget(self, channel: ChannelKey) -> None:
         self._logs.drop(channel)
         self._engine.forget_prefix(str(channel))
-
-
-def _instead(refusal: Busy | PromptTooLong | Withheld) -> str:
-    """What is said where there is no reply."""
-    if isinstance(refusal, Withheld):
-        return WITHHELD
-    if isinstance(refusal, PromptTooLong):
-        return f"I cannot read that: {refusal}"
-    seconds = max(1, round(refusal.estimate))
-    return (
-        "Many people are talking to me just now. Please ask me again in about "
-        f"{seconds} second{'' if seconds == 1 else 's'}."
-    )

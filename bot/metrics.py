@@ -15,13 +15,14 @@ import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 
-from bot.engine.base import Around, Delta, Engine, Request
+from bot.engine.base import GAPS, WAITS, Around, Delta, Engine, Request
 from bot.errors import Busy, PromptTooLong, StoreError
 from bot.learning_port import RUN_ENDS, LearningEvent
 from bot.store import Store
@@ -34,10 +35,6 @@ End = FinishReason | Literal["refused"]
 
 OUTCOMES = ("promote", "shadow", "reject")
 VALUES: dict[VoteValue, str] = {1: "like", -1: "dislike", 0: "withdrawn"}
-FIRST_TOKEN = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
-"""Bounds of the histogram of waiting, in seconds: from a short prompt to a long queue."""
-TOKEN_GAP = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
-"""Bounds of the histogram of pace, in seconds: from a graphics card to a busy processor."""
 PATIENCE = 3.0
 """Seconds that the database has to say who serves; the rest is told without it."""
 
@@ -50,6 +47,22 @@ class Registry(CollectorRegistry):
         for metric in super().collect():
             metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
             yield metric
+
+
+class _Waited:
+    """What the engine has counted itself, as Prometheus collects it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterable[Metric]:
+        """The histogram of waiting for a row."""
+        waited = self._engine.stats().waited
+        bounds = (*map(str, waited.bounds), "+Inf")
+        below = list(zip(bounds, accumulate(waited.counts), strict=True))
+        yield HistogramMetricFamily(
+            "rapport_queue_seconds", "From a question to its row.", below, waited.sum
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +94,11 @@ class Metrics:
         )
         self._first_token = Histogram(
             "rapport_first_token_seconds", "From a question to the first token of its reply.",
-            buckets=FIRST_TOKEN, registry=registry,
+            buckets=WAITS, registry=registry,
         )
         self._token_gap = Histogram(
             "rapport_token_gap_seconds", "Between two tokens of a reply.",
-            buckets=TOKEN_GAP, registry=registry,
+            buckets=GAPS, registry=registry,
         )
         self._queue = Gauge(
             "rapport_queue_length", "Replies that wait for a row.", registry=registry
@@ -93,9 +106,13 @@ class Metrics:
         self._rows = Gauge(
             "rapport_running_rows", "Replies that are being generated.", registry=registry
         )
+        self._stuck = Gauge(
+            "rapport_stuck_seconds", "How long the engine has hung.", registry=registry
+        )
         self._cache = Gauge(
             "rapport_prefix_cache_bytes", "Memory of kept prefixes.", registry=registry
         )
+        registry.register(_Waited(engine))
         self._votes = Counter(
             "rapport_votes", "Votes as they came.", ("value", "source"), registry=registry
         )
@@ -142,10 +159,10 @@ class Metrics:
             self._token_gap.observe(gap / tokens)
 
     def ended(self, adapter: str, end: End, tokens: int, timings: Timings | None) -> None:
-        """A reply of a version has ended; without `timings` where it was not let end by itself."""
+        """A reply of a version has ended; without `timings` where somebody stopped it."""
         self._replies.labels(adapter, end).inc()
         self._reply_tokens.inc(tokens)
-        if timings is not None:
+        if timings is not None and end != "expired":
             self._prompt_tokens.inc(timings.prompt_tokens)
             self._reused_tokens.inc(timings.reused_tokens)
 
@@ -175,6 +192,7 @@ class Metrics:
         stats = self._engine.stats()
         self._queue.set(stats.queued)
         self._rows.set(stats.running)
+        self._stuck.set(stats.stuck)
         self._cache.set(stats.cache_bytes)
         for gauge in (self._serving, self._likes, self._rated):
             gauge.clear()
@@ -217,3 +235,16 @@ class Measured(Around):
             raise
         finally:
             self._metrics.ended(request.adapter, end, tokens, timings)
+            log.info(
+                "a reply of %s ended (%s): %d tokens%s", request.adapter, end, tokens,
+                _in_words(timings),
+            )
+
+
+
+def _in_words(timings: Timings | None) -> str:
+    if timings is None:
+        return ""
+    best = f", the best of {timings.drawn}" if timings.drawn > 1 else ""
+    prompt = f"{timings.reused_tokens} of {timings.prompt_tokens} prompt tokens kept from before"
+    return f"{best}; {timings.sentence}; {prompt}"

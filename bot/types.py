@@ -17,7 +17,9 @@ BASE = "base"
 LOCAL = frozenset({"console", "playground", "simulate", "import"})
 """Platforms that only the operator reaches: no permissions, no limits, nobody else's words."""
 
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "timeout", "expired", "cancelled", "error"]
+"""How a reply ended: by itself, at the limit of tokens, cut by its deadline, at its deadline before
+the first word, stopped by whoever asked or by the end of the bot, or in the engine's failure."""
 Role = Literal["system", "user", "assistant"]
 VoteValue = Literal[-1, 0, 1]
 """+1 liked, -1 disliked, 0 withdrawn."""
@@ -103,11 +105,22 @@ class Timings:
     reply_tokens: int = 0
     drawn: int = 1
     """Replies that were drawn, of which this is the best."""
+    mean_gap: float = 0.0
+    """Between two tokens; 0 where there are not two."""
+    worst_gap: float = 0.0
 
     @property
     def reuse(self) -> float:
         """Reused prompt tokens / prompt tokens."""
         return self.reused_tokens / self.prompt_tokens if self.prompt_tokens else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """Where the time went, for an operator."""
+        return (
+            f"{self.queued:.2f} s for its turn, {self.first_token:.2f} s to its first token, then "
+            f"{self.mean_gap * 1e3:.0f} ms a token, {self.worst_gap * 1e3:.0f} ms at most"
+        )
 
 
 @dataclass(frozen=True, slots=True)

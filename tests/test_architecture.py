@@ -28,7 +28,7 @@ LAYERS = (
     ("bot.engine", "bot.store", "bot.limits", "bot.lock", "bot.logs", "bot.progress", "bot.memory"),
     ("bot.history", "bot.admission", "bot.moderation", "bot.ratings",
      "bot.learning_port", "bot.turns"),
-    ("bot.changes", "bot.prompts", "bot.metrics"),
+    ("bot.changes", "bot.prompts", "bot.metrics", "bot.excuses"),
     ("bot.conversation", "bot.answers"),
     ("bot.people", "bot.lessons", "bot.again"),
     ("bot.commands",),

@@ -39,6 +39,13 @@ class EngineConfig(Section):
     """Requests that may wait for a row; beyond it people are told at once that it is busy. Servers
     full of people are served in turn, and none of several takes more than three quarters of all
     places."""
+    deadline_seconds: Count = 120
+    """How long a person's reply may take from the question to its end, in seconds. One that still
+    waits for a row then is given up, and the person told to ask again; one that runs is cut, and
+    not learned from. 0 sets no limit."""
+    watchdog_seconds: Count = 60
+    """How long one step of the engine may last, in seconds: beyond it the log says where it hangs,
+    and /readyz that the bot cannot talk. 0 never asks."""
     context: Count = 0
     """Longest prompt plus reply, in tokens; 0 takes what the model was made for."""
     prefill_ms: Positive = 100

@@ -30,5 +30,6 @@ class WatchConfig(Section):
     """How often a version that is liked as much as the one before may be rolled back by chance, in
     the whole time it is watched."""
     sick: Positive = 2
-    """Replies among its last ten that are empty, endless or failed and take a version back at once,
-    where the version before had none in its last hundred; each that it had makes it one more."""
+    """Replies among its last ten that are empty, endless, out of time or failed and take a version
+    back at once, where the version before had none in its last hundred; each that it had makes it
+    one more."""

@@ -122,7 +122,9 @@ class _Overview:
     async def _show_machine(self) -> None:
         stats = self._desk.engine.stats()
         self._queue.show(
-            f"{stats.running} running", f"{stats.queued} waiting, {stats.replies:,} since the start"
+            f"{stats.running} running",
+            f"not moving for {lasting(stats.stuck)}; see the log" if stats.stuck
+            else f"{stats.queued} waiting, {stats.replies:,} since the start",
         )
         found = await pace(self._desk.store)
         first, speed = found.waited, found.fast
@@ -133,8 +135,11 @@ class _Overview:
                 f"(last {len(found.replies)} replies)",
             )
         if speed.median is not None:
+            gap = stats.token_gap.quantile(0.95)
             self._speed.show(
-                f"{speed.median:.0f} tokens/s", f"median of the last {len(found.replies)} replies"
+                f"{speed.median:.0f} tokens/s",
+                f"median of the last {len(found.replies)} replies"
+                + ("" if gap is None else f"; 95% of tokens within {lasting(gap)} of the last"),
             )
         held = await memory(self._desk.engine)
         card = "" if held.card is None else f"; card {size(held.card[0])} of {size(held.card[1])}"

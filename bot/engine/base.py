@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+WAITS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0)
+"""Bounds of waiting, in seconds: from a short prompt to a long queue."""
+GAPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
+"""Bounds of the pace, in seconds: from a graphics card to a busy processor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -36,6 +41,9 @@ class Request:
     best_of: int = 1
     """Replies to draw at most, of which the one that people would like best is given: by an
     engine that can tell (`learning.taste.choosing`), where it has rows to spare."""
+    deadline: float = 0.0
+    """Seconds from its submission after which the reply ends with what there is of it, in the queue
+    too; 0 sets no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,32 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How often times fell between bounds."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    """How many lie above the bound before, and not above their own; the last have none."""
+    sum: float
+
+    def quantile(self, share: float) -> float | None:
+        """What a share of all does not exceed, as if each lay evenly between its bounds.
+
+        None of nothing; beyond the last bound it is that bound.
+        """
+        left = share * sum(self.counts)
+        if not left:
+            return None
+        below = 0.0
+        for bound, count in zip(self.bounds, self.counts, strict=False):
+            if left <= count:
+                return below + (bound - below) * left / count
+            left -= count
+            below = bound
+        return below
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStats:
     """Counters since the start and what is going on now."""
 
@@ -115,6 +149,15 @@ class EngineStats:
     cache_limit: int
     open: bool
     """Whether replies are taken: not once the engine is closed or its thread has fallen."""
+    stuck: float
+    """Seconds for which the step or slice under way has lasted, once that is longer than
+    `engine.watchdog_seconds`; otherwise 0."""
+    waited: Counts
+    """Seconds in the queue, of replies on a tenant's behalf; so are the next two."""
+    first_token: Counts
+    """Seconds from submission to the first token."""
+    token_gap: Counts
+    """Seconds between two tokens of a reply."""
 
 
 class Template(Protocol):

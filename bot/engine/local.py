@@ -8,7 +8,8 @@ back. It knows no text beyond the template it passes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -34,12 +35,16 @@ class LocalEngine:
         loaded: the model; nobody else may run it from now on.
         config: rows, queue, cache and adapter limits.
         share: fraction of time that background work may take while replies run.
+        clock: seconds that only grow, for all that is told in time.
     """
 
-    def __init__(self, loaded: LoadedModel, config: EngineConfig, share: float) -> None:
+    def __init__(
+        self, loaded: LoadedModel, config: EngineConfig, share: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.info = loaded.info
         self.template: Template = loaded.template
-        self._worker = Worker(loaded, config, share)
+        self._worker = Worker(loaded, config, share, clock)
         self._worker.thread.start()
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
@@ -51,6 +56,8 @@ class LocalEngine:
             self.info.context,
             self.template.decode,
             lambda delta: self._worker.outgoing.add(box, delta),
+            self._worker.clock,
+            self._worker.meters if request.tenant else None,
         )
         self._worker.submit(row)
         try:

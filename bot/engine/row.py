@@ -6,6 +6,7 @@ It knows nothing of the other rows or of where its keys and values lie.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 
@@ -14,6 +15,7 @@ import torch
 from bot.engine.base import Delta, Request
 from bot.engine.bias import LongWords
 from bot.engine.detokenise import Detokeniser
+from bot.engine.histogram import Meters
 from bot.engine.sampling import Draw
 from bot.engine.stops import Stops
 from bot.types import FinishReason, Timings
@@ -30,6 +32,8 @@ class Row:
         context: longest prompt plus reply, in tokens.
         decode: ids to text, marks left out.
         emit: where the deltas go.
+        clock: seconds that only grow.
+        meters: where its times are counted; without, nowhere.
     """
 
     def __init__(
@@ -38,6 +42,8 @@ class Row:
         context: int,
         decode: Callable[[Sequence[int]], str],
         emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
+        meters: Meters | None = None,
     ) -> None:
         self.request = request
         self.slot: int | None = None
@@ -64,8 +70,12 @@ class Row:
         self._text = Stops(Detokeniser(decode), request.sampling.stop)
         self._words = LongWords(request.sampling.bad_words)
         self._draws: list[Draw] = []
-        self._submitted = time.monotonic()
-        self._admitted = self._first = 0.0
+        self._clock = clock
+        self._meters = meters or Meters()
+        self._submitted = clock()
+        self._admitted = self._first = self._last = self._worst = 0.0
+        self.expires = self._submitted + request.deadline if request.deadline else math.inf
+        """When its time is up, by the clock."""
 
     @property
     def replied(self) -> int:
@@ -88,7 +98,8 @@ class Row:
 
     def admit(self) -> None:
         """Leave the queue."""
-        self._admitted = time.monotonic()
+        self._admitted = self._clock()
+        self._meters.queued.add(self._admitted - self._submitted)
         self._draws = _draws(self.request.sampling.seed, self.limit)
 
     def add(self, token: int, ends: bool) -> None:
@@ -96,8 +107,15 @@ class Row:
 
         A stop text ends it as well; its ids are emitted and stay in the row, its text is not.
         """
+        now = self._clock()
         if not self.replied:
-            self._first = time.monotonic()
+            self._first = now
+            self._meters.first_token.add(now - self._submitted)
+        else:
+            gap = now - self._last
+            self._worst = max(self._worst, gap)
+            self._meters.token_gap.add(gap)
+        self._last = now
         self.ids.append(token)
         text = "" if ends else self._text.add(token)
         if ends or self._text.stopped:
@@ -116,9 +134,15 @@ class Row:
         self.finished = True
         self.emit(Delta(ids, text + self._text.finish(), finish, self.timings(), error))
 
+    def expire(self) -> None:
+        """End because its time is up, with what has been said."""
+        if not self._admitted:
+            self._meters.queued.add(self._clock() - self._submitted)
+        self.end("timeout" if self.replied else "expired")
+
     def timings(self) -> Timings:
         """Where the time went until now."""
-        now = time.monotonic()
+        now = self._clock()
         return Timings(
             queued=(self._admitted or now) - self._submitted,
             first_token=(self._first or now) - self._submitted,
@@ -126,6 +150,8 @@ class Row:
             prompt_tokens=self.prompt,
             reused_tokens=self.reused,
             reply_tokens=self.replied,
+            mean_gap=(self._last - self._first) / (self.replied - 1) if self.replied > 1 else 0.0,
+            worst_gap=self._worst,
         )
 
 

@@ -34,11 +34,11 @@ class Waiting:
             self._tenants[tenant] = rows
         return row
 
-    def take_cancelled(self) -> list[Row]:
-        """The rows that nobody wants any more."""
-        gone = [row for rows in self._tenants.values() for row in rows if row.cancelled]
+    def take_gone(self, now: float) -> list[Row]:
+        """The rows that nobody wants any more, and those whose time is up."""
+        gone = [row for rows in self._tenants.values() for row in rows if _gone(row, now)]
         if gone:
-            left = [(tenant, deque(row for row in rows if not row.cancelled))
+            left = [(tenant, deque(row for row in rows if not _gone(row, now)))
                     for tenant, rows in self._tenants.items()]
             self._tenants = OrderedDict((tenant, rows) for tenant, rows in left if rows)
         return gone
@@ -46,3 +46,7 @@ class Waiting:
     def clear(self) -> None:
         """Forget them all."""
         self._tenants.clear()
+
+
+def _gone(row: Row, now: float) -> bool:
+    return row.cancelled or now >= row.expires

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -28,20 +27,20 @@ from bot.engine.background import Background, Task
 from bot.engine.base import EngineStats
 from bot.engine.batch import Batch
 from bot.engine.delivery import Outgoing
+from bot.engine.histogram import Meters
 from bot.engine.model import LoadedModel, make_forward
 from bot.engine.pace import Pace
 from bot.engine.prefix import PrefixStore
 from bot.engine.row import Row
 from bot.engine.versions import Versions
 from bot.engine.waiting import Waiting
+from bot.engine.watchdog import Watchdog
 from bot.errors import Busy, EngineClosed
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-SLOW_STEP = 30.0
-"""Seconds after which a step is worth a warning."""
 MOST_OF_ONE = 0.75
 """Share of all places, running and waiting, that one of several tenants may take."""
 FIRST_GUESS = 5.0
@@ -51,8 +50,12 @@ FIRST_GUESS = 5.0
 class Worker:
     """The engine's thread and everything it owns."""
 
-    def __init__(self, loaded: LoadedModel, config: EngineConfig, share: float) -> None:
+    def __init__(
+        self, loaded: LoadedModel, config: EngineConfig, share: float, clock: Callable[[], float]
+    ) -> None:
         context = loaded.info.context
+        self.clock = clock
+        self.watchdog = Watchdog(config.watchdog_seconds, clock)
         self.forward = apart(lambda: make_forward(loaded.model, config, context))
         self.bank = self.forward.bank
         self.outgoing = Outgoing()
@@ -70,6 +73,8 @@ class Worker:
         )
         self._background = Background(loaded.model, share, self._serve)
         self._replies = self._reply_tokens = self._prompt_tokens = self._reused = 0
+        self.meters = Meters()
+        """Of replies that are somebody's."""
         self._steps = 0
         self._step_seconds = 0.0
         self._mean_reply = FIRST_GUESS
@@ -189,6 +194,10 @@ class Worker:
                 cache_bytes=self._prefixes.size,
                 cache_limit=self._prefixes.limit,
                 open=not self.closed,
+                stuck=self.watchdog.stuck(),
+                waited=self.meters.queued.taken(),
+                first_token=self.meters.first_token.taken(),
+                token_gap=self.meters.token_gap.taken(),
             )
 
     def close(self) -> None:
@@ -201,6 +210,7 @@ class Worker:
 
     def _main(self) -> None:
         torch.set_num_threads(self._threads)
+        self.watchdog.start()
         try:
             while self._work_is_there():
                 self._step()
@@ -212,6 +222,7 @@ class Worker:
 
     def _work_is_there(self) -> bool:
         """Wait for something to do; False when it is time to stop."""
+        self.watchdog.begun = None
         with self.wake:
             self.wake.wait_for(
                 lambda: self.closed
@@ -230,28 +241,27 @@ class Worker:
         """One step for the replies; how many seconds it took, None if there were none."""
         if self.closed:
             return None
-        started = time.monotonic()
+        started = self.watchdog.begun = self.clock()
         try:
-            busy = self._reply()
+            busy = self._reply(started)
         except Exception as error:
             log.exception("an engine step failed; its replies end with an error")
             self._recover(error)
-            return None
-        served = time.monotonic() - started
+            busy = False
+        ended = self.watchdog.begun = self.clock()
         if not busy:
             return None
         self._steps += 1
-        self._step_seconds += served
-        if served > SLOW_STEP:
-            log.warning("an engine step of %d replies took %.0f s", self._batch.size, served)
-        return served
+        self._step_seconds += ended - started
+        return ended - started
 
-    def _reply(self) -> bool:
+    def _reply(self, now: float) -> bool:
         """Say one more token of every reply; False if there are none."""
         self._obey()
         with torch.inference_mode():
+            self._expire(now)
             self._retire(self._batch.sweep())
-            self._admit()
+            self._admit(now)
             busy = bool(self._batch.rows)
             self._batch.step()
             self._retire(self._batch.sweep())
@@ -277,10 +287,19 @@ class Worker:
             except Exception:
                 log.exception("an order to the engine failed")
 
-    def _admit(self) -> None:
+    def _expire(self, now: float) -> None:
+        """End the running replies whose time is up."""
+        for row in self._batch.rows:
+            if now >= row.expires:
+                row.expire()
+
+    def _admit(self, now: float) -> None:
         """Move rows from the queue to the batch while there is room."""
         with self.wake:
-            left = self._waiting.take_cancelled()
+            left = self._waiting.take_gone(now)
+        for late in left:
+            if not late.cancelled:
+                late.expire()
         self._retire(left)
         while self._batch.free:
             with self.wake:
@@ -308,14 +327,16 @@ class Worker:
             timings = row.timings()
             self._replies += 1
             self._reply_tokens += timings.reply_tokens
-            self._prompt_tokens += timings.prompt_tokens
-            self._reused += timings.reused_tokens
+            if row.known:  # something of its prompt was read
+                self._prompt_tokens += timings.prompt_tokens
+                self._reused += timings.reused_tokens
             if timings.reply_tokens:
                 self._mean_reply += 0.1 * (timings.total - timings.queued - self._mean_reply)
         self.drop_drained()
 
     def _shut_down(self) -> None:
         """Tell everyone who waits."""
+        self.watchdog.close()
         with self.wake:
             self.closed = True
             rows = list(self._live)

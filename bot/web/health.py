@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from bot.engine.base import Engine
+from bot.engine.base import Engine, EngineStats
 from bot.errors import StoreError
 from bot.metrics import Metrics
 from bot.platforms.base import Platform
@@ -23,6 +23,7 @@ from bot.store import Store
 
 OK = "ok"
 CLOSED = "the model takes no more replies; see the log, and start Rapport again"
+STUCK = "the model has not moved for {:.0f} s; the log says where it hangs"
 GOOD = 1.0
 """Seconds for which an answer of the disk is good: anybody may ask."""
 PATIENCE = 3.0
@@ -49,7 +50,7 @@ def health_routes(
 
     @router.get("/readyz")
     async def readyz() -> Response:
-        checks = {"model": OK if engine.stats().open else CLOSED, "database": await disk.state()}
+        checks = {"model": _state(engine.stats()), "database": await disk.state()}
         for platform in platforms:
             awaited = platform.waits_for()
             checks[platform.name] = f"waits for {awaited}" if awaited else OK
@@ -62,6 +63,13 @@ def health_routes(
         return Response(text, media_type=media_type)
 
     return router
+
+
+def _state(stats: EngineStats) -> str:
+    """Of the model: ``ok``, or what is wrong."""
+    if not stats.open:
+        return CLOSED
+    return STUCK.format(stats.stuck) if stats.stuck else OK
 
 
 class _Disk:

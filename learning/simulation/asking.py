@@ -149,7 +149,7 @@ async def _ask(talk: Talk, asked: Asked, before: asyncio.Event | None) -> Answer
     if last is None:
         raise LearningError(f"the question in {asked.channel} was asked before")
     answer = cast(Answer, last)
-    if answer.finish == "error":
+    if answer.finish in ("error", "expired"):
         raise LearningError(f"{asked.question.text[:60]!r} got no reply: {answer.text}")
     return answer
 

@@ -1,4 +1,4 @@
-"""Whether a version has fallen ill: it says nothing, repeats itself without end, or fails.
+"""Whether a version has fallen ill: it says nothing, goes on without end, or fails.
 
 Pure: it is told how the replies of versions ended and counts; what follows is not known here.
 Illness needs no votes and no statistics, only care that a single odd reply is none.
@@ -21,13 +21,14 @@ REPEATED = 0.5
 
 
 def is_sick(finish: FinishReason, text: str, ids: Sequence[int]) -> bool:
-    """Whether a reply is empty, failed in the engine, or went round until the length limit.
+    """Whether a reply is empty, failed in the engine, was cut by its deadline, or went round until
+    the length limit.
 
-    What people cut short says nothing about the version.
+    What people cut short says nothing about the version, nor does what never began.
     """
-    if finish == "error":
+    if finish in ("error", "timeout"):
         return True
-    if finish == "cancelled":
+    if finish in ("cancelled", "expired"):
         return False
     return not text.strip() or (finish == "length" and repeated_n([ids]) >= REPEATED)
 
@@ -54,8 +55,8 @@ class Health:
         """The numbers."""
         now, usual = self._lately(version), self._sick[before]
         return (
-            f"{sum(now)} of its last {len(now)} replies were empty, endless or failed, "
-            f"against {sum(usual)} of {len(usual)} before"
+            f"{sum(now)} of its last {len(now)} replies were empty, endless, out of time or "
+            f"failed, against {sum(usual)} of {len(usual)} before"
         )
 
     def _lately(self, version: str) -> list[bool]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from bot.commands import HELP, Answer, Asker, Command, Commands, Table, parse, version_name
 from bot.config import Config, PermissionsConfig
+from bot.engine.base import Request
 from bot.engine.local import LocalEngine
 from bot.errors import LearningError, RapportError
 from bot.learning_port import Asked, Learning, LearningStatus, Report, ReportCheck, RunningStage
@@ -17,6 +20,7 @@ from bot.people import People
 from bot.store import Store
 from bot.types import BASE, AdapterRef, ChannelKey
 from tests.bot.conftest import CHANNEL, NOON, Talk, ask
+from tests.engine.tiny import GREEDY, Clock, held_up, load
 
 OWNER = Asker(CHANNEL, "ada", "terminal", operator=True)
 GUEST = Asker(CHANNEL, "bob", "terminal")
@@ -206,7 +210,8 @@ async def test_why_shows_the_version_the_settings_and_what_the_model_saw(
     await ask(commands._conversation, "Hello there")
     await done(commands, "/up")
     told = text_of(await done(commands, "/why"))
-    for part in ("version base", "temperature 0", "Be kind.", "Hello there", "1 👍, 0 👎"):
+    for part in ("version base", "temperature 0", "Be kind.", "Hello there", "1 👍, 0 👎",
+                 "s to its first token, then", "ms a token"):
         assert part in told
 
 
@@ -224,6 +229,36 @@ async def test_persona_shows_changes_and_returns(commands: Commands) -> None:
     await done(commands, "/persona Be brief.")
     assert text_of(await done(commands, "/persona")) == "Be brief."
     assert "Be kind." in text_of(await done(commands, "/persona default"))
+
+
+async def test_status_tells_how_long_people_wait_once_they_have(
+    talk: Talk, store: Store, folder: Path, config: Config, pupil: Pupil
+) -> None:
+    engine = LocalEngine(load(folder, config.engine), config.engine, 0.25)
+    commands = commands_of(talk, store, engine, pupil)
+    before = text_of(await done(commands, "/status"))
+    async for _ in engine.stream(Request([5, 6, 7], sampling=GREEDY, tenant="a")):
+        pass
+    after = text_of(await done(commands, "/status"))
+    await engine.close()
+    assert before.count("nothing said yet") == 2
+    assert re.search(r"first token half within [\d.]+ s, 95% within [\d.]+ s", after)
+    assert re.search(r"each token half within [\d.]+ s, 95% within [\d.]+ s", after)
+
+
+async def test_status_tells_of_an_engine_that_hangs(
+    talk: Talk, store: Store, folder: Path, config: Config, pupil: Pupil
+) -> None:
+    clock = Clock()
+    engine = LocalEngine(load(folder, config.engine), config.engine, 0.25, clock)
+    commands = commands_of(talk, store, engine, pupil)
+    async with held_up(engine):
+        clock.now += config.engine.watchdog_seconds + 15.0
+        hung = text_of(await done(commands, "/status"))
+    well = text_of(await done(commands, "/status"))
+    await engine.close()
+    assert "the engine has not moved for 75 s" in hung
+    assert "moved" not in well
 
 
 async def test_status_and_learn_status_tell_how_things_stand(

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from bot.config import Config, ModerationConfig
-from bot.conversation import WITHHELD, Conversation, Reply
+from bot.conversation import Conversation, Reply
 from bot.engine.base import Delta
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError
+from bot.excuses import WITHHELD
 from bot.moderation import Moderation, Withheld
 from bot.store import Store
 from tests.bot.conftest import CHANNEL, OTHER, Talk, ask, config_of, events_of, message

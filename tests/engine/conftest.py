@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -53,10 +54,11 @@ async def start() -> AsyncIterator[Start]:
     before = _engine_threads()
 
     def make(
-        folder: Path, *, share: float = 0.25, turns: bool = False, **settings: object
+        folder: Path, *, share: float = 0.25, turns: bool = False,
+        clock: Callable[[], float] = time.monotonic, **settings: object,
     ) -> LocalEngine:
         config = EngineConfig(**{"rows": 8, "adapter_rank": 8, **settings})  # type: ignore[arg-type]  # tests pass any setting
-        engines.append(LocalEngine(load(folder, config, turns=turns), config, share))
+        engines.append(LocalEngine(load(folder, config, turns=turns), config, share, clock))
         return engines[-1]
 
     yield make
@@ -66,7 +68,7 @@ async def start() -> AsyncIterator[Start]:
 
 
 def _engine_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "engine"}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("engine")}
 
 
 @pytest.fixture(params=KINDS)

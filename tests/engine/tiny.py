@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from transformers import (
 )
 
 from bot.config import EngineConfig, ModelConfig
-from bot.engine.base import Delta, Request
+from bot.engine.base import Delta, Request, Resident
 from bot.engine.local import LocalEngine
 from bot.engine.model import LoadedModel, load_model
 from bot.types import BASE, Sampling
@@ -40,6 +42,40 @@ WORDS = [
 GREEDY = Sampling(temperature=0, top_p=1.0, repetition_penalty=1.0, max_tokens=24)
 ENDLESS = Sampling(temperature=0, top_p=1.0, repetition_penalty=1.0, max_tokens=10_000)
 KINDS = ("llama", "qwen3", "gpt2")
+
+
+class Clock:
+    """The time, which stands still until a test puts it forward."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def held_up(engine: LocalEngine) -> AsyncIterator[None]:
+    """The engine's thread hangs in a slice of background work until the context ends."""
+    entered, let_go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang_about(resident: Resident) -> Iterator[object]:
+        loop.call_soon_threadsafe(entered.set)
+        let_go.wait()
+        yield None
+
+    async def run() -> None:
+        async for _ in engine.run(hang_about):
+            pass
+
+    task = asyncio.create_task(run())
+    await entered.wait()
+    try:
+        yield
+    finally:
+        let_go.set()
+        await task
 
 
 def make_tokenizer(chat: str | None = CHAT) -> PreTrainedTokenizerFast:

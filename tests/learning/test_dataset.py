@@ -35,8 +35,8 @@ def made(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"base": "other"}, {"private": True}, {"finish": "length"}, {"finish": "cancelled"},
-     {"finish": "error"}, {"reply": " "}, {"reply_ids": ()}],
+    [{"base": "other"}, {"private": True}, {"finish": "length"}, {"finish": "timeout"},
+     {"finish": "cancelled"}, {"finish": "error"}, {"reply": " "}, {"reply_ids": ()}],
 )  # fmt: skip
 def test_what_must_not_be_learned_from_is_left_out(changes: dict[str, object]) -> None:
     assert made([exchange(1, **changes)]) == ()

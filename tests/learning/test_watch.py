@@ -117,10 +117,12 @@ def ids(text: Sequence[int], times: int = 1) -> list[int]:
         ("length", "and so on", range(100), False),
         ("length", "so so so", ids((5, 6, 7), 30), True),
         ("stop", "so so so", ids((5, 6, 7), 30), False),
+        ("timeout", "and so on", range(100), True),
+        ("expired", "", (), False),
         ("cancelled", "", (), False),
     ],
 )
-def test_empty_endless_and_failed_replies_are_sick(
+def test_empty_endless_late_and_failed_replies_are_sick(
     finish: str, text: str, reply: Sequence[int], sick: bool
 ) -> None:
     assert is_sick(finish, text, reply) is sick  # type: ignore[arg-type]
@@ -141,7 +143,8 @@ def test_one_odd_reply_is_no_illness_and_two_close_together_are() -> None:
     sick(health, "new", True)
     assert health.ill("new", "old", 2)
     assert health.sentence("new", "old") == (
-        "2 of its last 10 replies were empty, endless or failed, against 0 of 100 before"
+        "2 of its last 10 replies were empty, endless, out of time or failed, "
+        "against 0 of 100 before"
     )
 
 

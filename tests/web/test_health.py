@@ -13,10 +13,14 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
 from bot.app import App, platforms_in
+from bot.config import EngineConfig
+from bot.engine.local import LocalEngine
+from bot.metrics import Metrics
 from bot.platforms.base import Platform
 from bot.platforms.console import Console
 from bot.platforms.console_render import Plain
 from bot.web.health import PATIENCE, health_routes
+from tests.engine.tiny import Clock, held_up, load
 
 
 @asynccontextmanager
@@ -106,6 +110,26 @@ async def test_a_model_that_takes_nothing_more_is_not_ready_though_the_process_l
     assert ready.json()["checks"]["model"].startswith("the model takes no more replies")
     assert (alive.status_code, alive.text) == (200, "ok")
     assert alive.headers["content-type"].startswith("text/plain")
+
+
+async def test_a_model_that_hangs_is_not_ready_until_it_goes_on(app: App, folder: Path) -> None:
+    clock, config = Clock(), EngineConfig()
+    engine = LocalEngine(load(folder, config), config, 0.25, clock)
+    metrics = Metrics(app.store, engine)
+    server = FastAPI()
+    server.include_router(health_routes(metrics, app.store, engine, ()))
+    async with AsyncClient(transport=ASGITransport(server), base_url="http://rapport") as client:
+        async with held_up(engine):
+            clock.now += config.watchdog_seconds + 15.0
+            ready, alive = await client.get("/readyz"), await client.get("/healthz")
+            told = await client.get("/metrics")
+        then = await client.get("/readyz")
+    await engine.close()
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["model"].startswith("the model has not moved for 75 s;")
+    assert alive.status_code == 200
+    assert "rapport_stuck_seconds 75.0\n" in told.text
+    assert then.status_code == 200
 
 
 async def test_the_numbers_are_text_that_prometheus_reads(app: App) -> None:

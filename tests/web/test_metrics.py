@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -71,6 +72,11 @@ async def test_replies_are_counted_with_their_tokens_and_their_pace(app: App) ->
     assert found["rapport_prompt_tokens_total"] == sum(len(one.prompt_ids) for one in said)
     assert found["rapport_reused_tokens_total"] == said[1].timings.reused_tokens > 0
     assert found["rapport_first_token_seconds_count"] == 2
+    assert found["rapport_queue_seconds_count"] == 2
+    assert found['rapport_queue_seconds_bucket{le="+Inf"}'] == 2
+    assert found["rapport_queue_seconds_sum"] == pytest.approx(
+        sum(one.timings.queued for one in said)
+    )
     assert found["rapport_token_gap_seconds_count"] == tokens - 2
     waited = sum(one.timings.first_token for one in said)
     assert found["rapport_first_token_seconds_sum"] == pytest.approx(waited, abs=1.0)
@@ -122,7 +128,22 @@ async def test_a_prompt_that_is_too_long_is_refused_and_a_version_that_is_gone_a
 async def test_replies_that_learning_draws_are_not_counted(app: App) -> None:
     async with aclosing(app.engine.stream(Request(prompt_ids(20)))) as deltas:
         assert [delta async for delta in deltas]
-    assert (await numbers(app.metrics))["rapport_reply_tokens_total"] == 0
+    found = await numbers(app.metrics)
+    assert found["rapport_reply_tokens_total"] == found["rapport_queue_seconds_count"] == 0
+
+
+async def test_each_reply_leaves_a_line_in_the_log_without_who_and_what(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "bot.metrics"):
+        reply = await ask(app.conversation, "Hello there, warren", 0)
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "bot.metrics"]
+    times = reply.timings
+    assert line.startswith(
+        f"a reply of base ended ({reply.finish}): {times.reply_tokens} tokens; {times.sentence}; "
+        f"0 of {times.prompt_tokens} prompt tokens"
+    )
+    assert [word for word in (PERSON, "burrow", "warren") if word in line] == []
 
 
 async def test_what_is_kept_of_channels_is_told_in_bytes(app: App) -> None:
