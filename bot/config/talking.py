@@ -100,9 +100,13 @@ class SamplingConfig(Section):
     max_tokens: Positive = 120
     """Longest reply, in tokens."""
     best_of: Annotated[int, Field(ge=1, le=32)] = 8
-    """Replies drawn at once, of which the one that people would like best is said, once a version
-    serves that has learned it from votes. Fewer are drawn where rows are short. A reply that
-    was chosen is not shown while it grows; 1 draws one and shows it word by word."""
+    """Replies drawn at once, of which the best is said, where temperature is not 0 and there is
+    something to tell it by (best_by). Fewer are drawn where rows are short. A reply that was chosen
+    is not shown while it grows; 1 draws one and shows it word by word."""
+    best_by: Literal["liked", "likely"] = "liked"
+    """Which of several replies is the best: "liked" takes the one that people would like best, once
+    a version serves that has learned it from votes, and draws one reply until then; "likely" does
+    so too, but until then takes the one whose tokens the model finds likeliest on average."""
 
     def settings(self, encode: Encode) -> Sampling:
         """These settings as the value a request carries, without a seed.

@@ -28,7 +28,7 @@ from bot.engine.kv import Arena
 from bot.engine.pace import Pace
 from bot.engine.prefix import WORTHWHILE, PrefixStore, common
 from bot.engine.row import Row
-from bot.engine.sampling import Settings, choose
+from bot.engine.sampling import Settings, choose, log_probs
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ class Batch:
         self._ladder = ladder(max(context, size), self._device)
         self._settings: Settings | None = None
         """Of the decoding rows; None when they changed."""
+        self._measured: list[int] = []
+        """Those of them that are told how likely their tokens are."""
 
     @property
     def free(self) -> int:
@@ -218,6 +220,7 @@ class Batch:
             self._settings = Settings.of(
                 sampling, self._forward.vocabulary, self._device, self._ends
             )
+            self._measured = [at for at, row in enumerate(group) if row.request.log_probs]
         seen = None
         if self._settings.penalty is not None and self._seen is not None:
             seen = self._seen[: self.ready]
@@ -226,16 +229,21 @@ class Batch:
             for token in group[place].banned(self._marks)
         ]
         chosen = choose(logits, seen, self._settings, [row.draw() for row in group], banned)
+        said = chosen.clamp(min=0)
         if seen is not None:
-            seen.scatter_(1, chosen.clamp(min=0)[:, None], True)
-        for row, token in zip(group, chosen.tolist(), strict=True):
+            seen.scatter_(1, said[:, None], True)
+        likely: dict[int, tuple[float, ...]] = {}
+        if some := self._measured:
+            found = log_probs(logits[some], said[some])
+            likely = {place: (one,) for place, one in zip(some, found, strict=True)}
+        for place, (row, token) in enumerate(zip(group, chosen.tolist(), strict=True)):
             if token < 0:
                 row.spoiled = True
                 row.end("error", error="the model's output was not a finite number")
             elif token in self._turns:  # cut: no end was said that one could learn from
                 row.end("length")
             else:
-                row.add(token, token in self._ends)
+                row.add(token, token in self._ends, likely.get(place, ()))
 
     def _fail(self, group: Sequence[Row], error: Exception) -> None:
         log.exception("a step of %d replies failed", len(group))

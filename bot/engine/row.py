@@ -91,30 +91,33 @@ class Row:
         self._admitted = time.monotonic()
         self._draws = _draws(self.request.sampling.seed, self.limit)
 
-    def add(self, token: int, ends: bool) -> None:
+    def add(self, token: int, ends: bool, log_probs: tuple[float, ...] = ()) -> None:
         """Append a sampled token and emit it; `ends` says that it ends the reply.
 
         A stop text ends it as well; its ids are emitted and stay in the row, its text is not.
+        `log_probs` has the token's own, where it was asked for.
         """
         if not self.replied:
             self._first = time.monotonic()
         self.ids.append(token)
         text = "" if ends else self._text.add(token)
         if ends or self._text.stopped:
-            self.end("stop", (token,), text)
+            self.end("stop", (token,), text, log_probs=log_probs)
         elif self.replied >= self.limit:
-            self.end("length", (token,), text)
+            self.end("length", (token,), text, log_probs=log_probs)
         else:
-            self.emit(Delta((token,), text))
+            self.emit(Delta((token,), text, log_probs=log_probs))
 
     def end(
-        self, finish: FinishReason, ids: tuple[int, ...] = (), text: str = "", error: str = ""
-    ) -> None:
+        self, finish: FinishReason, ids: tuple[int, ...] = (), text: str = "", error: str = "",
+        log_probs: tuple[float, ...] = (),
+    ) -> None:  # fmt: skip
         """Emit the last delta, once."""
         if self.finished:
             return
         self.finished = True
-        self.emit(Delta(ids, text + self._text.finish(), finish, self.timings(), error))
+        text += self._text.finish()
+        self.emit(Delta(ids, text, finish, self.timings(), error, log_probs))
 
     def timings(self) -> Timings:
         """Where the time went until now."""

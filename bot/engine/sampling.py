@@ -161,6 +161,12 @@ def choose(
     return tokens.masked_fill_(~torch.isfinite(peak), -1)
 
 
+def log_probs(logits: Tensor, tokens: Tensor) -> list[float]:
+    """How likely the model itself finds a token ``[n]`` of each row ``[n, vocabulary]``."""
+    found = logits.float().log_softmax(dim=-1).gather(1, tokens[:, None])
+    return [float(one) for one in found[:, 0].tolist()]
+
+
 def penalise(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
     """Make tokens that were seen less likely, whatever the sign of their logit."""
     return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from bot.config import SamplingConfig
+from bot.app import open_app
+from bot.config import Config, SamplingConfig
 from bot.config.file import load_config
 from bot.config.spelling import spellings
+from bot.engine.base import Request, whole
 from bot.engine.template import ChatTemplate
 from bot.errors import ConfigError
-from tests.engine.tiny import make_tokenizer
+from bot.types import Sampling
+from tests.engine.tiny import make_model, make_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,21 @@ def test_what_cannot_be_meant_is_refused(line: str, told: str, tmp_path: Path) -
     file.write_text(f"[sampling]\n{line}\n")
     with pytest.raises(ConfigError, match=told):
         load_config(file)
+
+
+@pytest.mark.parametrize(("best_by", "drawn"), [("liked", 1), ("likely", 3)])
+async def test_a_version_that_has_learned_no_taste_says_the_likeliest_if_that_is_configured(
+    best_by: str, drawn: int, tmp_path: Path
+) -> None:
+    config = Config.model_validate({
+        "model": {"name": str(make_model(tmp_path / "model")), "device": "cpu", "threads": 1},
+        "sampling": {"best_by": best_by},
+    })
+    async with open_app(config, tmp_path / "data") as app:
+        sampling = Sampling(seed=1, max_tokens=6)
+        said = await whole(app.engine, Request(range(5, 20), sampling=sampling, best_of=3))
+    assert said.timings is not None
+    assert said.timings.drawn == drawn
 
 
 def test_a_word_is_spelled_with_and_without_a_space_before_it(template: ChatTemplate) -> None:
