@@ -175,6 +175,7 @@ class Engine(Protocol):
         Raises:
             Busy: the queue is full.
             PromptTooLong: prompt and reply cannot fit.
+            EngineError: it can never be served so, as with more beams than there are rows.
             AdapterError: the adapter is not loaded.
             EngineClosed: the engine is shutting down.
         """

@@ -41,7 +41,7 @@ class Choosing(Around):
         """Generate one reply, the best of as many as may be drawn and have a row."""
         ranker = self._ranker(request.adapter) if request.sampling.temperature else None
         spare = max(1, self._rows - self._running)
-        count = min(request.best_of, spare) if ranker is not None else 1
+        count = min(request.best_of, spare) if ranker is not None else request.sampling.beams
         self._running += count
         try:
             if ranker is not None and count > 1:

@@ -73,6 +73,16 @@ class Row:
         return len(self.ids) - self.prompt
 
     @property
+    def places(self) -> int:
+        """Rows of the batch that it needs."""
+        return 1
+
+    @property
+    def settled(self) -> int:
+        """Of its ids, how many stay what they are."""
+        return len(self.ids)
+
+    @property
     def remaining(self) -> int:
         """Tokens that still have to pass through the model before the next one is known."""
         return len(self.ids) - self.known

@@ -268,9 +268,9 @@ class Worker:
         with self.wake:
             left = self._waiting.take_cancelled()
         self._retire(left)
-        while self._batch.free:
+        while room := self._batch.free:
             with self.wake:
-                row = self._waiting.take()
+                row = self._waiting.take(room)
             if row is None:
                 return
             try:

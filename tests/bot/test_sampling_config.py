@@ -27,12 +27,14 @@ def test_what_is_written_is_what_is_asked(template: ChatTemplate, tmp_path: Path
     file = tmp_path / "config.toml"
     file.write_text(
         '[sampling]\nmin_tokens = 3\nmin_p = 0.1\nstop = ["\\nUser:"]\nbad_words = ["kettle"]\n'
+        "temperature = 0\nbeams = 3\nlength_penalty = 0.5\n"
     )
     asked = load_config(file).sampling.settings(template.encode)
     assert (asked.min_tokens, asked.min_p, asked.stop) == (3, 0.1, ("\nUser:",))
     assert {template.decode(ids) for ids in asked.bad_words} == {"kettle", " kettle"}
+    assert (asked.beams, asked.length_penalty) == (3, 0.5)
     plain = SamplingConfig().settings(template.encode)
-    assert (plain.min_tokens, plain.stop, plain.bad_words) == (0, (), ())
+    assert (plain.min_tokens, plain.stop, plain.bad_words, plain.beams) == (0, (), (), 1)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,9 @@ def test_what_is_written_is_what_is_asked(template: ChatTemplate, tmp_path: Path
         (f"stop = {['x'] * 65}", r"sampling\.stop: .*65 texts are too many: list 64 at most"),
         (f"bad_words = {['x'] * 65}", r"sampling\.bad_words: .*65 texts are too many"),
         ("min_tokens = -1", r"sampling\.min_tokens"),
+        ("beams = 9", r"sampling\.beams"),
+        ("beams = 2", r"sampling\.beams is 2, but sampling\.temperature is 0\.8: .*set it to 0"),
+        ("temperature = 0\nbeams = 4\n[engine]\nrows = 3", r"beams is 4, but engine\.rows is 3"),
         ("min_tokens = 121", r"sampling\.min_tokens is 121, but sampling\.max_tokens is 120"),
     ],
 )

@@ -11,6 +11,7 @@ import torch
 
 from bot.config import EngineConfig
 from bot.engine.local import LocalEngine
+from tests.engine.built_in import BuiltIn
 from tests.engine.tiny import CHAT, KINDS, load, make_adapter, make_model
 
 Start = Callable[..., LocalEngine]
@@ -44,6 +45,12 @@ def adapters(
         ]
         for kind in KINDS
     }
+
+
+@pytest.fixture(scope="session")
+def built_in() -> BuiltIn:
+    """The built-in model."""
+    return BuiltIn.load()
 
 
 @pytest.fixture
