@@ -29,6 +29,7 @@ from bot.app import ADAPTERS
 from bot.config import Config, GateConfig
 from bot.conversation import Conversation
 from bot.engine.base import Engine, ModelInfo
+from bot.engine.choosing import Choosing
 from bot.engine.local import LocalEngine
 from bot.engine.model import load_model
 from bot.likerate import wilson
@@ -45,7 +46,7 @@ from learning.simulation.simulate import (
     config_for,
     simulate,
 )
-from learning.taste.choosing import Choosing
+from learning.taste.choosing import Liked
 from learning.types import Snapshot, Verdict
 
 
@@ -106,10 +107,8 @@ async def play(
     noting = Noting()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        engine = Choosing(
-            LocalEngine(load_model(config.model, config.engine), config.engine, 1.0),
-            config.engine.rows,
-        )
+        liked = Liked(LocalEngine(load_model(config.model, config.engine), config.engine, 1.0))
+        engine = Choosing(liked, config.engine.rows, liked.ranker)
         async with await Store.open(data) as store:
             loop = LearningLoop(
                 engine, store, Registry(data / ADAPTERS), config, data, judge=noting

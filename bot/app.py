@@ -163,13 +163,15 @@ async def open_app(config: Config, data: Path, *, echo: bool = False) -> AsyncIt
 async def _open_engine(config: Config) -> Engine:
     def load() -> Engine:
         quiet_libraries()
+        from bot.engine.choosing import Choosing, Likely
         from bot.engine.local import LocalEngine
         from bot.engine.model import load_model
-        from learning.taste.choosing import Choosing
+        from learning.taste.choosing import Liked
 
         loaded = load_model(config.model, config.engine)
-        local = LocalEngine(loaded, config.engine, config.learning.share)
-        return Choosing(local, config.engine.rows)
+        liked = Liked(LocalEngine(loaded, config.engine, config.learning.share))
+        other = Likely() if config.sampling.best_by == "likely" else None
+        return Choosing(liked, config.engine.rows, lambda name: liked.ranker(name) or other)
 
     return await asyncio.to_thread(load)
 

@@ -183,6 +183,7 @@ class Commands:
                       + (f"min-tokens {sampling.min_tokens}, " if sampling.min_tokens else "")
                       + (f"{len(sampling.bad_words)} bad words, " if sampling.bad_words else "")
                       + (f"{len(sampling.stop)} stop texts, " if sampling.stop else "")
+                      + (f"{sampling.beams} beams, " if sampling.beams > 1 else "")
                       + f"repetition penalty {sampling.repetition_penalty:g}"
                       + ("" if sampling.seed is None else f", seed {sampling.seed}")),
             ("prompt", f"{len(told.prompt_ids)} tokens, {timings.reuse:.0%} kept from before"),

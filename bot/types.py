@@ -90,6 +90,11 @@ class Sampling:
     """Token ids, each with a finite number that is added to its logit."""
     stop: tuple[str, ...] = ()
     """Texts that end a reply; it is what stands before the first."""
+    beams: int = 1
+    """Beginnings that are pursued at once, each in a row of its own, of which the reply is the best
+    that ends; above 1 it is greedy and comes whole (`bot.engine.beams`)."""
+    length_penalty: float = 1.0
+    """Their scores are divided by the length to this power: the higher, the longer the reply."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from bot.engine.base import Delta, Engine, Request
+from bot.engine.base import Engine, Request, whole
 from bot.errors import Busy, EngineClosed, PromptTooLong
 from bot.types import Sampling
 
@@ -81,18 +80,6 @@ async def answered(
         (tuple(request.prompt_ids), one)
         for request, one in zip(requests, drawn, strict=True) if one is not None
     ]
-
-
-async def whole(engine: Engine, request: Request) -> Delta:
-    """A reply in one piece, from its first token to its last; see `Engine.stream`."""
-    ids: list[int] = []
-    text = ""
-    last = Delta((), "", "error", error="no answer")
-    async with aclosing(engine.stream(request)) as deltas:
-        async for last in deltas:
-            ids += last.ids
-            text += last.text
-    return replace(last, ids=tuple(ids), text=text)
 
 
 async def _listen(engine: Engine, request: Request) -> Drawn:

@@ -45,10 +45,21 @@ def load_config(path: Path | None = None) -> Config:
         raise ConfigError(
             f"{path}: learning.sft.rank is {rank}, but engine.adapter_rank has room for {room} only"
         )
-    shortest, longest = config.sampling.min_tokens, config.sampling.max_tokens
+    sampling = config.sampling
+    shortest, longest = sampling.min_tokens, sampling.max_tokens
     if shortest > longest:
         raise ConfigError(
             f"{path}: sampling.min_tokens is {shortest}, but sampling.max_tokens is {longest}"
+        )
+    if sampling.beams > config.engine.rows:
+        raise ConfigError(
+            f"{path}: sampling.beams is {sampling.beams}, but engine.rows is {config.engine.rows}, "
+            "and each beam takes a row"
+        )
+    if sampling.beams > 1 and sampling.temperature:
+        raise ConfigError(
+            f"{path}: sampling.beams is {sampling.beams}, but sampling.temperature is "
+            f"{sampling.temperature:g}: with beams nothing is drawn by chance, so set it to 0"
         )
     return config
 

@@ -110,9 +110,21 @@ class SamplingConfig(Section):
     max_tokens: Positive = 120
     """Longest reply, in tokens."""
     best_of: Annotated[int, Field(ge=1, le=32)] = 8
-    """Replies drawn at once, of which the one that people would like best is said, once a version
-    serves that has learned it from votes. Fewer are drawn where rows are short. A reply that
-    was chosen is not shown while it grows; 1 draws one and shows it word by word."""
+    """Replies drawn at once, of which the best is said, where temperature is not 0 and there is
+    something to tell it by (best_by). Fewer are drawn where rows are short. A reply that was chosen
+    is not shown while it grows; 1 draws one and shows it word by word."""
+    best_by: Literal["liked", "likely"] = "liked"
+    """Which of several replies is the best: "liked" takes the one that people would like best, once
+    a version serves that has learned it from votes, and draws one reply until then; "likely" does
+    so too, but until then takes the one whose tokens the model finds likeliest on average."""
+
+    beams: Annotated[int, Field(ge=1, le=8)] = 1
+    """Beginnings of a reply that are pursued at once, with temperature 0: of several the one is
+    said that ends likeliest. Each takes one of engine.rows, and the reply is not shown while it
+    grows; 1 always takes the likeliest word and shows it."""
+    length_penalty: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
+    """With several beams, how much a reply's length makes up for being less likely: 0 compares
+    replies as they are, 1 by the mean over their tokens, 2 favours long ones."""
 
     def settings(self, encode: Encode) -> Sampling:
         """These settings as the value a request carries, without a seed.
@@ -124,6 +136,7 @@ class SamplingConfig(Section):
             self.temperature, self.top_k, self.top_p, self.repetition_penalty, self.max_tokens,
             min_p=self.min_p, min_tokens=self.min_tokens,
             bad_words=spellings(self.bad_words, encode), stop=self.stop,
+            beams=self.beams, length_penalty=self.length_penalty,
         )
 
 

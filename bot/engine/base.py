@@ -9,7 +9,8 @@ process.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,11 +40,13 @@ class Request:
     """On whose behalf (a server full of people): tenants who wait are served in turn, and none can
     take all places. Empty is for what is nobody's."""
     best_of: int = 1
-    """Replies to draw at most, of which the one that people would like best is given: by an
-    engine that can tell (`learning.taste.choosing`), where it has rows to spare."""
+    """Replies to draw at most, of which the best is given: by an engine that can tell
+    (`bot.engine.choosing`), where it has rows to spare."""
     deadline: float = 0.0
     """Seconds from its submission after which the reply ends with what there is of it, in the queue
     too; 0 sets no limit."""
+    log_probs: bool = False
+    """Whether to tell how likely each token was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,10 @@ class Delta:
     timings: Timings | None = None
     error: str = ""
     """Why, when `finish` is ``error``."""
+    log_probs: tuple[float, ...] = ()
+    """Of each of `ids`, where the request asks for it: the natural logarithm of how likely the
+    model itself found the token, before penalty, biases, temperature and filters. It is what
+    `Engine.score` measures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +222,7 @@ class Engine(Protocol):
         Raises:
             Busy: the queue is full.
             PromptTooLong: prompt and reply cannot fit.
+            EngineError: it can never be served so, as with more beams than there are rows.
             AdapterError: the adapter is not loaded.
             EngineClosed: the engine is shutting down.
         """
@@ -249,6 +257,31 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop: running replies end as ``cancelled``, the thread is joined."""
+
+
+async def whole(engine: Engine, request: Request) -> Delta:
+    """A reply in one piece, from its first token to its last; see `Engine.stream`."""
+    ids: list[int] = []
+    log_probs: list[float] = []
+    text = ""
+    last = Delta((), "", "error", error="no answer")
+    async with aclosing(engine.stream(request)) as deltas:
+        async for last in deltas:
+            ids += last.ids
+            log_probs += last.log_probs
+            text += last.text
+    return replace(last, ids=tuple(ids), text=text, log_probs=tuple(log_probs))
+
+
+class Ranker(Protocol):
+    """Tells which of several replies of a version is best."""
+
+    @property
+    def log_probs(self) -> bool:
+        """Whether it needs to know how likely their tokens are."""
+
+    async def scores(self, request: Request, replies: Sequence[Delta]) -> Sequence[float]:
+        """How good each of some whole replies to a request is: the more, the better."""
 
 
 class Around:

@@ -5,7 +5,8 @@ still have prompt to read, in the order they came. Both go through the model in 
 of the prompts as the step has time for, and a token of every row that decodes. A row that ends is
 replaced by the last one, so that both parts stay contiguous and nothing is ever gathered. A row
 whose prompt begins as another's does waits until that one has read the beginning, and copies it:
-several replies to one prompt read it once.
+several replies to one prompt read it once. The rows of a beam search (`bot.engine.beams`) decode
+together, from the same step on, and leave together.
 
 The batch knows no threads, no queue and no adapter names: slots of the bank come with
 the rows, and everything happens when `bot.engine.worker` says so.
@@ -22,13 +23,14 @@ import torch
 from torch import Tensor
 
 from bot.engine.attention import Pass, Span, ladder
+from bot.engine.beams import Beam, Search
 from bot.engine.bias import refused
 from bot.engine.forward import Forward
 from bot.engine.kv import Arena
 from bot.engine.pace import Pace
 from bot.engine.prefix import WORTHWHILE, PrefixStore, common
 from bot.engine.row import Row
-from bot.engine.sampling import Settings, choose
+from bot.engine.sampling import Settings, adjust, choose, log_probs
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +66,15 @@ class Batch:
         self._ladder = ladder(max(context, size), self._device)
         self._settings: Settings | None = None
         """Of the decoding rows; None when they changed."""
+        self._searched: list[int] = []
+        """Those of them that are of a search; with `_settings`."""
+        self._measured: list[int] = []
+        """Those of the others that are told how likely their tokens are; with `_settings`."""
 
     @property
     def free(self) -> int:
         """Rows that can still be admitted."""
-        return self.size - len(self.rows)
+        return self.size - sum(row.places for row in self.rows)
 
     def admit(self, row: Row) -> bool:
         """Give a row its place and the part of its prompt that is kept; False if it ended."""
@@ -117,14 +123,18 @@ class Batch:
             self._fail(self.rows[: self.ready], error)
 
     def sweep(self) -> list[Row]:
-        """Take off the rows that have ended or were cancelled, and keep their beginnings."""
+        """Take off the rows that have ended or were cancelled, and keep their beginnings.
+
+        Of a search, which leaves with all its rows, the one that was asked for is told.
+        """
+        for row in self.rows:
+            if row.cancelled:
+                row.end("cancelled")
         gone = []
         for place in range(len(self.rows) - 1, -1, -1):
             row = self.rows[place]
-            if row.cancelled:
-                row.end("cancelled")
             if row.finished:
-                gone.append(row)
+                gone += [] if isinstance(row, Beam) else [row]
                 self._take_off(place)
         return gone
 
@@ -149,7 +159,7 @@ class Batch:
         row.follows, row.lent = None, row.known + WORTHWHILE - 1
         for other in self.rows:
             if other is not row and other.slot == row.slot and not other.spoiled:
-                shared = min(common(row.ids, other.ids), row.prompt - 1)
+                shared = min(common(row.ids, other.ids), row.prompt - 1, other.settled)
                 if shared > row.lent:
                     row.follows, row.lent = other, shared
 
@@ -216,10 +226,10 @@ class Batch:
         if not group:
             return
         if self._settings is None:
-            sampling = [row.request.sampling for row in group]
-            self._settings = Settings.of(
-                sampling, self._forward.vocabulary, self._device, self._ends
-            )
+            self._settings = self._collected(group)
+        if some := self._searched:
+            logits = logits.float()
+            logits[some] = logits[some].log_softmax(dim=-1)
         seen = None
         if self._settings.penalty is not None and self._seen is not None:
             seen = self._seen[: self.ready]
@@ -227,17 +237,65 @@ class Batch:
             (place, token) for place in self._settings.watched
             for token in group[place].banned(self._marks)
         ]
-        chosen = choose(logits, seen, self._settings, [row.draw() for row in group], banned)
+        adjusted = adjust(logits, seen, self._settings, banned)
+        chosen = choose(adjusted, self._settings, [row.draw() for row in group])
         if seen is not None:
             seen.scatter_(1, chosen.clamp(min=0)[:, None], True)
-        for row, token in zip(group, chosen.tolist(), strict=True):
+        likely = self._likely(logits, chosen)
+        for place, (row, token) in enumerate(zip(group, chosen.tolist(), strict=True)):
             if token < 0:
                 row.spoiled = True
                 row.end("error", error="the model's output was not a finite number")
+            elif isinstance(row, Search | Beam):
+                pass  # searches come when none of their rows went wrong
             elif token in self._turns:  # cut: no end was said that one could learn from
                 row.end("length")
             else:
-                row.add(token, token in self._ends)
+                row.add(token, token in self._ends, likely.get(place, ()))
+        for place in self._searched:
+            row = group[place]
+            if isinstance(row, Search) and not row.finished:
+                self._search(row, logits, adjusted)
+
+    def _collected(self, group: Sequence[Row]) -> Settings:
+        """What the decoding rows ask for."""
+        searched = [at for at, row in enumerate(group) if isinstance(row, Search | Beam)]
+        asking = [at for at, row in enumerate(group) if row.request.log_probs]
+        self._searched, self._measured = searched, sorted({*asking} - {*searched})
+        sampling = [row.request.sampling for row in group]
+        return Settings.of(sampling, self._forward.vocabulary, self._device, self._ends)
+
+    def _likely(self, logits: Tensor, chosen: Tensor) -> dict[int, tuple[float, ...]]:
+        """How likely their tokens are, for the places of those who asked for it."""
+        if not (some := self._measured):
+            return {}
+        found = log_probs(logits[some], chosen[some].clamp(min=0))
+        return {place: (one,) for place, one in zip(some, found, strict=True)}
+
+    def _search(self, search: Search, logits: Tensor, adjusted: Tensor) -> None:
+        """Let a search choose what its rows hold, and give them the keys and values for it."""
+        places = [self.rows.index(row) for row in search.holding]
+        moves = search.advance(logits[places], adjusted[places], self._ends, self._turns)
+        if search.finished:
+            return
+        first = search.prompt  # its rows hold the same before it
+        if search.beams[1] not in self.rows:
+            self._join(search.beams[1:])
+            first = 0
+        at = {row: place for place, row in enumerate(self.rows)}
+        sources, targets = ([at[pair[end]] for pair in moves] for end in (0, 1))
+        self._arena.copy_rows(sources, targets, first, search.known)
+        if search.request.sampling.repetition_penalty != 1.0:
+            for row in search.beams:
+                self._see(at[row], row.ids)
+
+    def _join(self, rows: Sequence[Row]) -> None:
+        """Let rows decode that had their places kept free; those that read stay in their order."""
+        self.rows += rows
+        for place in range(len(self.rows) - len(rows) - 1, self.ready - 1, -1):
+            self._move(place, place + len(rows))
+        self.rows[self.ready : self.ready + len(rows)] = rows
+        self._promote(len(rows))
 
     def _fail(self, group: Sequence[Row], error: Exception) -> None:
         log.exception("a step of %d replies failed", len(group))

@@ -8,6 +8,7 @@ once gives. Nothing here knows which tokens end a reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 
 UNFINISHED = "\ufffd"
 """What a decoder writes for bytes that are not yet, or never will be, a character."""
@@ -27,6 +28,12 @@ class Detokeniser:
         """The text of ids ``start:emitted``, the part of the window that is out."""
         self._length = 0
         """Characters that are out, over the whole reply."""
+
+    def copy(self) -> Detokeniser:
+        """One that goes on from here by itself."""
+        twin = copy(self)
+        twin._ids = list(self._ids)
+        return twin
 
     def add(self, token: int) -> str:
         """The text that this token completes; often a word, sometimes nothing."""

@@ -12,6 +12,8 @@ finite: a masked NaN still spoils attention, so a row that went wrong is cleared
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -86,6 +88,14 @@ class Arena:
         if source != target:
             for tensor in self._tensors():
                 tensor[target, :, :length] = tensor[source, :, :length]
+
+    def copy_rows(
+        self, sources: Sequence[int], targets: Sequence[int], first: int, length: int
+    ) -> None:
+        """Copy positions from `first` to `length` of some rows onto others, none of them both."""
+        if sources and first < length:
+            for tensor in self._tensors():
+                tensor[targets, :, first:length] = tensor[sources, :, first:length]
 
     def clear_row(self, row: int) -> None:
         """Zero a row whose values cannot be trusted to be finite."""

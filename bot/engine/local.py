@@ -19,6 +19,7 @@ from bot.engine.adapter_file import AdapterWeights, read_adapter
 from bot.engine.apart import apart
 from bot.engine.background import Ended, Task
 from bot.engine.base import Delta, Engine, EngineStats, Job, Request, Score, ScoreItem, Template
+from bot.engine.beams import Search, refused
 from bot.engine.delivery import Mailbox
 from bot.engine.model import LoadedModel
 from bot.engine.row import Row
@@ -44,14 +45,18 @@ class LocalEngine:
     ) -> None:
         self.info = loaded.info
         self.template: Template = loaded.template
+        self._rows = config.rows
         self._worker = Worker(loaded, config, share, clock)
         self._worker.thread.start()
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Generate one reply; see `Engine.stream`."""
         self._check_length(request.prompt_ids, 1)
+        if why := refused(request.sampling, self._rows):
+            raise EngineError(why)
         box: Mailbox[Delta] = Mailbox(lambda: self._worker.cancel(row))
-        row = Row(
+        kind = Search if request.sampling.beams > 1 else Row
+        row = kind(
             request,
             self.info.context,
             self.template.decode,

@@ -83,6 +83,16 @@ class Row:
         return len(self.ids) - self.prompt
 
     @property
+    def places(self) -> int:
+        """Rows of the batch that it needs."""
+        return 1
+
+    @property
+    def settled(self) -> int:
+        """Of its ids, how many stay what they are."""
+        return len(self.ids)
+
+    @property
     def remaining(self) -> int:
         """Tokens that still have to pass through the model before the next one is known."""
         return len(self.ids) - self.known
@@ -102,10 +112,11 @@ class Row:
         self._meters.queued.add(self._admitted - self._submitted)
         self._draws = _draws(self.request.sampling.seed, self.limit)
 
-    def add(self, token: int, ends: bool) -> None:
+    def add(self, token: int, ends: bool, log_probs: tuple[float, ...] = ()) -> None:
         """Append a sampled token and emit it; `ends` says that it ends the reply.
 
         A stop text ends it as well; its ids are emitted and stay in the row, its text is not.
+        `log_probs` has the token's own, where it was asked for.
         """
         now = self._clock()
         if not self.replied:
@@ -119,20 +130,22 @@ class Row:
         self.ids.append(token)
         text = "" if ends else self._text.add(token)
         if ends or self._text.stopped:
-            self.end("stop", (token,), text)
+            self.end("stop", (token,), text, log_probs=log_probs)
         elif self.replied >= self.limit:
-            self.end("length", (token,), text)
+            self.end("length", (token,), text, log_probs=log_probs)
         else:
-            self.emit(Delta((token,), text))
+            self.emit(Delta((token,), text, log_probs=log_probs))
 
     def end(
-        self, finish: FinishReason, ids: tuple[int, ...] = (), text: str = "", error: str = ""
-    ) -> None:
+        self, finish: FinishReason, ids: tuple[int, ...] = (), text: str = "", error: str = "",
+        log_probs: tuple[float, ...] = (),
+    ) -> None:  # fmt: skip
         """Emit the last delta, once."""
         if self.finished:
             return
         self.finished = True
-        self.emit(Delta(ids, text + self._text.finish(), finish, self.timings(), error))
+        text += self._text.finish()
+        self.emit(Delta(ids, text, finish, self.timings(), error, log_probs))
 
     def expire(self) -> None:
         """End because its time is up, with what has been said."""

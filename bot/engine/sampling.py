@@ -131,18 +131,17 @@ class Filters:
         return likeliest | kept
 
 
-def choose(
-    logits: Tensor, seen: Tensor | None, settings: Settings, draws: Sequence[Draw],
+def adjust(
+    logits: Tensor, seen: Tensor | None, settings: Settings,
     banned: Sequence[tuple[int, int]] = (),
 ) -> Tensor:  # fmt: skip
-    """The next token of every row, ``[n]``; -1 where a row's logits are not finite.
+    """The logits ``[n, vocabulary]`` with what rows ask of single tokens, in float32.
 
     Args:
-        logits: ``[n, vocabulary]``, any float type.
+        logits: any float type.
         seen: bool ``[n, vocabulary]``, the tokens of each row's prompt and reply so far; may be
             missing, and wrong for a row, where no penalty asks for it.
         settings: of the same rows.
-        draws: the randomness of each row; greedy rows ignore theirs.
         banned: rows, each with a token that it must not be given now.
     """
     logits = logits.float()
@@ -150,8 +149,17 @@ def choose(
         logits = settings.bias.add(logits)
     if settings.penalty is not None and seen is not None:
         logits = penalise(logits, seen, settings.penalty)
-    if banned:
-        logits = forbid(logits, banned)
+    return forbid(logits, banned) if banned else logits
+
+
+def choose(logits: Tensor, settings: Settings, draws: Sequence[Draw]) -> Tensor:
+    """The next token of every row, ``[n]``; -1 where a row's logits are not finite.
+
+    Args:
+        logits: ``[n, vocabulary]``, as `adjust` gives them.
+        settings: of the same rows.
+        draws: the randomness of each row; greedy rows ignore theirs.
+    """
     peak, tokens = logits.max(dim=-1)
     if settings.drawn is not None:
         u = torch.tensor(draws, dtype=torch.float32, device=logits.device)[settings.drawn]
@@ -159,6 +167,12 @@ def choose(
         tokens[settings.drawn] = draw(mass, u, settings.filters)
     # max() carries a NaN through, so one comparison finds rows that went wrong.
     return tokens.masked_fill_(~torch.isfinite(peak), -1)
+
+
+def log_probs(logits: Tensor, tokens: Tensor) -> list[float]:
+    """How likely the model itself finds a token ``[n]`` of each row ``[n, vocabulary]``."""
+    found = logits.float().log_softmax(dim=-1).gather(1, tokens[:, None])
+    return [float(one) for one in found[:, 0].tolist()]
 
 
 def penalise(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:

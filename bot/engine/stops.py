@@ -9,6 +9,7 @@ reply by themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 from bot.engine.detokenise import Detokeniser
 
@@ -28,6 +29,12 @@ class Stops:
         """What may be the beginning of a stop text."""
         self.stopped = False
         """Whether one was said."""
+
+    def copy(self) -> Stops:
+        """One that goes on from here by itself."""
+        twin = copy(self)
+        twin._text = self._text.copy()
+        return twin
 
     def add(self, token: int) -> str:
         """The text that this token completes and that may be shown; sometimes nothing."""

@@ -1,7 +1,8 @@
 """Who is admitted next: tenants in turn, and each one's rows in the order in which they came.
 
-A tenant that asks for much waits behind itself and not before everybody else. The rows are only
-kept here; when there is room for one, and what else is done with it, is not known.
+A tenant that asks for much waits behind itself and not before everybody else. Who is next and needs
+more room than there is waits for it, and everybody else behind that, so that nobody waits for ever.
+The rows are only kept here; where there is room, and what else is done with them, is not known.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ class Waiting:
         """Let a row wait; a tenant without others comes after all tenants that wait."""
         self._tenants.setdefault(row.request.tenant, deque()).append(row)
 
-    def take(self) -> Row | None:
-        """The next row, whose tenant then comes last; None where nobody waits."""
-        if not self._tenants:
+    def take(self, room: int) -> Row | None:
+        """The next row, whose tenant then comes last; None where nobody waits, or where the next
+        needs more than `room` rows of the batch."""
+        if not self._tenants or next(iter(self._tenants.values()))[0].places > room:
             return None
         tenant, rows = self._tenants.popitem(last=False)
         row = rows.popleft()

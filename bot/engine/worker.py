@@ -301,9 +301,9 @@ class Worker:
             if not late.cancelled:
                 late.expire()
         self._retire(left)
-        while self._batch.free:
+        while room := self._batch.free:
             with self.wake:
-                row = self._waiting.take()
+                row = self._waiting.take(room)
             if row is None:
                 return
             try:

@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bot.config import Config
-from bot.engine.base import Engine, Request, ScoreItem
+from bot.engine.base import Engine, Request, ScoreItem, whole
 from bot.errors import DataError, EngineError, LearningError, PromptTooLong
 from bot.likerate import LikeRate, like_rate
 from bot.types import BASE, Turn
-from learning.drawing import whole
 from learning.simulation.asking import places
 from learning.simulation.crowd import Crowd, derived_seed
 from learning.simulation.questions import Question

@@ -12,6 +12,7 @@ import torch
 
 from bot.config import EngineConfig
 from bot.engine.local import LocalEngine
+from tests.engine.built_in import BuiltIn
 from tests.engine.tiny import CHAT, KINDS, load, make_adapter, make_model
 
 Start = Callable[..., LocalEngine]
@@ -45,6 +46,12 @@ def adapters(
         ]
         for kind in KINDS
     }
+
+
+@pytest.fixture(scope="session")
+def built_in() -> BuiltIn:
+    """The built-in model."""
+    return BuiltIn.load()
 
 
 @pytest.fixture

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import PreTrainedModel
 
-from bot.config import EngineConfig, ModelConfig
+from bot.config import EngineConfig
 from bot.engine.base import Request
 from bot.engine.bias import LongWords
 from bot.engine.local import LocalEngine
-from bot.engine.model import ASSETS, BUILT_IN, LoadedModel, load_model
 from bot.engine.sampling import Filters, Settings
-from bot.types import Sampling, Turn
+from bot.types import Sampling
+from tests.engine.built_in import BuiltIn
 from tests.engine.conftest import Start
 from tests.engine.tiny import (
     GREEDY,
@@ -33,45 +32,6 @@ from tests.engine.tiny import (
 )
 
 CPU = torch.device("cpu")
-QUESTIONS = (
-    "Hello! How are you today?", "Tell me about the sea.", "What do you like to eat?",
-    "Why is the sky blue?", "Good night.", "Sing me a song about cats.",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class BuiltIn:
-    """The built-in model, in the engine and as anyone would load it."""
-
-    loaded: LoadedModel
-    plain: PreTrainedModel
-    prompts: tuple[tuple[int, ...], ...]
-
-    def expected(self, prompt: Sequence[int], sampling: Sampling) -> list[int]:
-        """What generate() says, greedily, with its own names for the settings."""
-        named: dict[str, object] = {
-            "min_new_tokens": sampling.min_tokens,
-            "bad_words_ids": [list(word) for word in sampling.bad_words],
-            "sequence_bias": [[[token], value] for token, value in sampling.logit_bias],
-        }
-        ids = torch.tensor([list(prompt)])
-        out = self.plain.generate(  # type: ignore[operator]  # theirs is of a wrapped kind
-            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, pad_token_id=0,
-            max_new_tokens=sampling.max_tokens, repetition_penalty=sampling.repetition_penalty,
-            **{name: value for name, value in named.items() if value},
-        )  # fmt: skip
-        found: list[int] = out[0, len(prompt) :].tolist()
-        return found
-
-
-@pytest.fixture(scope="module")
-def built_in() -> BuiltIn:
-    settings = ModelConfig(name=BUILT_IN, device="cpu", dtype="float32", threads=1)
-    loaded = load_model(settings, EngineConfig())
-    loaded = replace(loaded, info=replace(loaded.info, turn_ids=()))
-    asked = [loaded.template.render([Turn("user", question)]) for question in QUESTIONS]
-    prompts = tuple(tuple(loaded.template.encode(text)) for text in asked)
-    return BuiltIn(loaded, plain_model(ASSETS / BUILT_IN).float(), prompts)
 
 
 @pytest.fixture

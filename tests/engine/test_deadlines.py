@@ -95,3 +95,26 @@ def test_what_has_not_begun_has_expired_though_it_has_a_row(words: int, finish: 
         row.add(7, ends=False)
     row.expire()
     assert heard[-1].finish == finish
+
+
+async def test_a_search_whose_time_is_up_gives_the_likeliest_beginning(
+    folders: dict[str, Path], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    engine = start(folders["llama"], rows=4, clock=clock)
+    batch, how = engine._worker._batch, replace(ENDLESS, beams=4, min_tokens=100)
+    step = batch.step
+
+    def step_until_late() -> None:
+        step()
+        if batch.rows[0].replied == 5:
+            clock.now += 60.0
+
+    monkeypatch.setattr(batch, "step", step_until_late)
+    request = Request(prompt_ids(8), sampling=how, deadline=60, log_probs=True)
+    (given,) = await collect(engine.stream(request))
+    assert given.finish == "timeout"
+    assert len(given.ids) == len(given.log_probs) == 5
+    monkeypatch.undo()
+    assert await reply(engine, prompt_ids(8), sampling=replace(how, max_tokens=5)) == [*given.ids]
+    assert batch.free == 4

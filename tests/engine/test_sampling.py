@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from bot.engine.sampling import Draw, Settings, choose
+from bot.engine.sampling import Draw, Settings, adjust, choose
 from bot.types import Sampling
 
 CPU = torch.device("cpu")
@@ -39,6 +40,14 @@ def even(points: int) -> list[Draw]:
     """Points that fill the unit square evenly."""
     found: list[Draw] = torch.quasirandom.SobolEngine(2).draw(points).tolist()
     return found
+
+
+def chosen(
+    logits: torch.Tensor, seen: torch.Tensor | None, settings: Settings, draws: Sequence[Draw],
+    banned: Sequence[tuple[int, int]] = (),
+) -> torch.Tensor:  # fmt: skip
+    """The next token of every row."""
+    return choose(adjust(logits, seen, settings, banned), settings, draws)
 
 
 def logits_for(rows: int, vocabulary: int, seed: int = 0, spread: float = 3.0) -> torch.Tensor:
@@ -86,7 +95,7 @@ def test_a_mixed_batch_draws_each_row_from_the_distribution_transformers_gives(
     grid = 4096
     settings = Settings.of(MIX * grid, vocabulary, CPU)
     u = [point for point in even(grid) for _ in MIX]
-    tokens = choose(logits.repeat(grid, 1), seen.repeat(grid, 1), settings, u)
+    tokens = chosen(logits.repeat(grid, 1), seen.repeat(grid, 1), settings, u)
     for row, sampling in enumerate(MIX):
         wanted = reference(logits[row], seen[row], sampling)
         got = tokens[row :: len(MIX)].bincount(minlength=vocabulary) / grid
@@ -99,7 +108,7 @@ def test_of_equal_tokens_all_may_be_drawn_or_none() -> None:
     nothing = torch.zeros_like(logits, dtype=torch.bool)
     for sampling in (Sampling(1.0, 2, 1.0), Sampling(1.0, 0, 0.75), replace(PLAIN, min_p=0.1)):
         settings = Settings.of([sampling] * 1024, 6, CPU)
-        assert set(choose(logits, nothing, settings, even(1024)).tolist()) == {0, 1, 2, 3}
+        assert set(chosen(logits, nothing, settings, even(1024)).tolist()) == {0, 1, 2, 3}
 
 
 def test_the_ends_of_the_unit_interval_give_tokens_that_may_be_drawn() -> None:
@@ -108,7 +117,7 @@ def test_the_ends_of_the_unit_interval_give_tokens_that_may_be_drawn() -> None:
     nothing = torch.zeros(len(MIX), 300, dtype=torch.bool)
     settings = Settings.of(MIX, 300, CPU)
     for u in itertools.product((0.0, 1e-9, 1 - 1e-7, 1.0), repeat=2):
-        tokens = choose(logits, nothing, settings, [u] * len(MIX))
+        tokens = chosen(logits, nothing, settings, [u] * len(MIX))
         assert torch.isfinite(logits.gather(1, tokens[:, None])).all()
 
 
@@ -118,7 +127,7 @@ def test_a_row_without_finite_logits_gives_no_token_and_the_others_theirs() -> N
     logits[3, 9] = torch.inf
     nothing = torch.zeros(4, 60, dtype=torch.bool)
     settings = Settings.of([Sampling(0.0), Sampling(0.0), PLAIN, Sampling(1.0, 3)], 60, CPU)
-    tokens = choose(logits, nothing, settings, [(0.5, 0.5)] * 4).tolist()
+    tokens = chosen(logits, nothing, settings, [(0.5, 0.5)] * 4).tolist()
     assert tokens[1] == tokens[3] == -1
     assert tokens[0] == int(logits[0].argmax())
     assert tokens[2] >= 0
@@ -134,7 +143,7 @@ def test_a_row_that_went_wrong_is_found_whatever_is_banned_and_the_others_are_dr
         (Settings.of(rows, 60, CPU), []), (Settings.of([PLAIN] * 3, 60, CPU), [(0, 7)]),
         (Settings.of(rows, 60, CPU), [(2, likeliest), (2, likeliest)]),
     ):  # fmt: skip
-        tokens = choose(logits, nothing, settings, [(0.5, 0.5)] * 3, banned).tolist()
+        tokens = chosen(logits, nothing, settings, [(0.5, 0.5)] * 3, banned).tolist()
         assert tokens[0] == -1
         assert min(tokens[1:]) >= 0
     logits[2, likeliest] = -torch.inf
@@ -145,8 +154,8 @@ def test_what_is_in_the_batch_does_not_change_a_rows_token() -> None:
     logits = logits_for(len(MIX), 500, spread=1.0)
     seen = seen_for(len(MIX), 500)
     u = even(40)[-len(MIX) :]
-    together = choose(logits, seen, Settings.of(MIX, 500, CPU), u).tolist()
+    together = chosen(logits, seen, Settings.of(MIX, 500, CPU), u).tolist()
     for row, sampling in enumerate(MIX):
         part = slice(row, row + 1)
-        alone = choose(logits[part], seen[part], Settings.of([sampling], 500, CPU), u[part])
+        alone = chosen(logits[part], seen[part], Settings.of([sampling], 500, CPU), u[part])
         assert alone.tolist() == together[part]

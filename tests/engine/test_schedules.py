@@ -1,8 +1,8 @@
 """Whatever happens at the same time: every reply is what its version says, and nothing is left.
 
-A schedule is drawn from a seed: who asks when, after which words of another reply somebody else
-comes, loses patience or clears a channel, when a version takes over, how little memory there is for
-what is kept, and work in the background all the while.
+A schedule is drawn from a seed: who asks when and how, greedily or with beams, after which words of
+another reply somebody else comes, loses patience or clears a channel, when a version takes over,
+how little memory there is for what is kept, and work in the background all the while.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from bot.engine.base import Request, Resident, ScoreItem
 from bot.engine.local import LocalEngine
 from bot.errors import Busy
 from bot.types import BASE, Sampling
+from tests.engine.built_in import said_by
 from tests.engine.conftest import Start
-from tests.engine.tiny import GREEDY, expected_reply, plain_model, prompt_ids, with_adapter
+from tests.engine.tiny import GREEDY, plain_model, prompt_ids, with_adapter
 
 ROOMS = 5
 BEGINNING = prompt_ids(24, 99)
@@ -39,14 +41,36 @@ class Room:
 
 
 @dataclass
+class Said:
+    """A reply; of one that was given up, the beginning."""
+
+    version: str
+    request: Request
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+
+    def is_as_alone(self, model: PreTrainedModel) -> bool:
+        """Whether it is what the version says, and as likely as that finds it."""
+        prompt = self.request.prompt_ids
+        if self.ids != said_by(model, prompt, self.request.sampling)[: len(self.ids)]:
+            return False
+        if not self.ids or not self.request.log_probs:
+            return not self.log_probs
+        with torch.inference_mode():
+            logits = model(torch.tensor([[*prompt, *self.ids]])).logits[0, len(prompt) - 1 : -1]
+        found = logits.log_softmax(-1).gather(1, torch.tensor(self.ids)[:, None])[:, 0]
+        return self.log_probs == pytest.approx(found.tolist(), abs=1e-3)
+
+
+@dataclass
 class Schedule:
     """One run of a seed on an engine."""
 
     engine: LocalEngine
     rng: random.Random
+    rows: int
     version: str = BASE
-    said: dict[tuple[str, tuple[int, ...]], list[int]] = field(default_factory=dict)
-    """By version and prompt; of a reply that was given up, the beginning."""
+    said: list[Said] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     """Set with every word of anybody and whenever somebody is done, and cleared."""
     asking: int = 0
@@ -70,19 +94,22 @@ class Schedule:
 
     async def _ask(self, room: Room, patience: int) -> None:
         async with room.talking:
-            version = self.version
             prompt = [*room.history, *prompt_ids(self.rng.randrange(1, 40), self.rng.randrange(99))]
-            ids: list[int] = []
-            stream = self.engine.stream(Request(prompt, version, GREEDY, room.name))
-            async with aclosing(stream) as deltas:
+            how = replace(GREEDY, beams=min(self.rows, self.rng.choice([1, 1, 1, 2, 4])))
+            request = Request(
+                prompt, self.version, how, room.name, log_probs=self.rng.random() < 0.4
+            )
+            said = Said(self.version, request)
+            async with aclosing(self.engine.stream(request)) as deltas:
                 async for delta in deltas:
-                    ids += delta.ids
+                    said.ids += delta.ids
+                    said.log_probs += delta.log_probs
                     self.heard.set()
                     assert delta.finish in (None, "stop", "length"), delta
-                    if len(ids) >= patience:
+                    if len(said.ids) >= patience:
                         break
-            self.said[version, tuple(prompt)] = ids
-            room.history = [*prompt, *ids] if len(prompt) < 140 else list(BEGINNING)
+            self.said.append(said)
+            room.history = [*prompt, *said.ids] if len(prompt) < 140 else list(BEGINNING)
 
     async def swap(self, name: str, folder: Path) -> None:
         """Let a version take over, and the one before it go when its last reply has ended."""
@@ -113,11 +140,12 @@ async def test_replies_are_their_versions_whatever_happens_at_the_same_time(
 ) -> None:
     kind = ("llama", "qwen3")[seed % 2]
     rng = random.Random(seed)
+    rows = rng.choice([2, 3, 8])
     engine = start(
-        folders[kind], rows=rng.choice([2, 3, 8]), prefill_chunk=rng.choice([16, 48, 2048]),
+        folders[kind], rows=rows, prefill_chunk=rng.choice([16, 48, 2048]),
         prefix_cache_mb=seed // 2, adapter_slots=4, share=0.5,
     )  # fmt: skip
-    schedule = Schedule(engine, rng)
+    schedule = Schedule(engine, rng, rows)
     rooms = [Room(f"room {n}", list(BEGINNING)) for n in range(ROOMS)]
     learning = asyncio.create_task(schedule.learn())
     async with asyncio.TaskGroup() as tasks:
@@ -135,9 +163,11 @@ async def test_replies_are_their_versions_whatever_happens_at_the_same_time(
     await asyncio.gather(learning, return_exceptions=True)
     models = {BASE: plain_model(folders[kind])}
     models |= {f"v{n}": with_adapter(folders[kind], adapters[kind][n]) for n in range(3)}
-    assert len({version for version, _ in schedule.said}) > 1
-    for (version, prompt), ids in schedule.said.items():
-        assert ids == expected_reply(models[version], prompt)[: len(ids)], version
+    assert len({said.version for said in schedule.said}) > 1
+    assert len({said.request.sampling.beams for said in schedule.said}) > 1
+    assert len({said.request.log_probs for said in schedule.said}) > 1
+    for said in schedule.said:
+        assert said.is_as_alone(models[said.version]), said
     _nothing_is_left(engine)
 
 
@@ -152,7 +182,7 @@ async def test_a_thousand_requests_of_all_kinds_leave_nothing_behind(
 
     async def ask(number: int) -> None:
         sampling = rng.choice([
-            replace(GREEDY, max_tokens=5),
+            replace(GREEDY, max_tokens=5), replace(GREEDY, beams=3, max_tokens=5),
             Sampling(1.0, top_k=20, repetition_penalty=1.3, max_tokens=6, seed=number),
             Sampling(0.7, min_p=0.1, max_tokens=4),
         ])
@@ -161,7 +191,9 @@ async def test_a_thousand_requests_of_all_kinds_leave_nothing_behind(
             prompt[-1] = 10_000_000
         adapter, key = rng.choice([BASE, "v1"]), f"room {rng.randrange(40)}"
         impatient = number % 7 == 0
-        request = Request(prompt, adapter, sampling, key, tenant=f"server {number % 3}")
+        request = Request(
+            prompt, adapter, sampling, key, f"server {number % 3}", log_probs=number % 5 == 0
+        )
         try:
             async with aclosing(engine.stream(request)) as deltas:
                 async for delta in deltas:

@@ -15,11 +15,12 @@ import pytest
 from bot.config import Config, SamplingConfig
 from bot.conversation import Conversation, Reply, TextDelta
 from bot.engine.base import Delta, Request
+from bot.engine.choosing import Choosing
 from bot.engine.local import LocalEngine
 from bot.errors import AdapterError
 from bot.store import Store
 from bot.types import ChannelKey, Message, Sampling
-from learning.taste.choosing import Choosing
+from learning.taste.choosing import Liked
 from learning.taste.features import dimensions, features_of
 from learning.taste.head import Head, Scale, fit
 from learning.taste.kept import HEAD_FILE, read_head, write_head
@@ -33,7 +34,8 @@ SEED = 1
 @pytest.fixture
 async def choosing(engine: LocalEngine, model: Path, tmp_path: Path) -> Choosing:
     """With a version v0001, which knows what is liked, and v0002, which does not."""
-    found = Choosing(engine, ROWS)
+    liked = Liked(engine)
+    found = Choosing(liked, ROWS, liked.ranker)
     folder = make_adapter(model, tmp_path / "one", 1)
     numbers = dimensions(engine.info.hidden)
     write_head(folder, Head(np.random.default_rng(4).normal(size=numbers), 0.5))

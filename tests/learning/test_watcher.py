@@ -166,7 +166,7 @@ async def test_replies_that_stay_empty_roll_back_at_once_and_a_single_one_does_n
         told = await here.until("rolled_back")
         assert told.text == (
             "rolled back from v0001 to the base model: 2 of its last 10 replies were empty, "
-            "endless or failed, against 0 of 90 before"
+            "endless, out of time or failed, against 0 of 90 before"
         )
 
 
@@ -184,7 +184,7 @@ async def test_replies_that_were_sick_before_a_restart_count_after_it(opened: Op
         here.loop.on_reply("v0001", "error", "", [])
         assert (await here.until("rolled_back")).text == (
             "rolled back from v0001 to the base model: 2 of its last 4 replies were empty, "
-            "endless or failed, against 0 of 15 before"
+            "endless, out of time or failed, against 0 of 15 before"
         )
 
 
