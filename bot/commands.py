@@ -21,6 +21,7 @@ from bot.lessons import LESSONS, Lessons, adapters_table, learning_line, version
 from bot.people import People
 from bot.store import Store
 from bot.types import ChannelKey, Exchange, VoteValue, last_user_text
+from bot.units import size
 
 # What platforms and the command line need of commands, they take from here.
 __all__ = [
@@ -226,6 +227,9 @@ class Commands:
             ("replies", f"{stats.replies} since the start; {stats.running} running, "
                         f"{stats.queued} waiting"),
             ("reuse", f"{reused:.0%} of prompt tokens"),
+            ("memory", f"replies {size(stats.arena_bytes)} of {size(stats.arena_limit)} at most, "
+                       f"kept {size(stats.cache_bytes)} of {size(stats.cache_limit)}, "
+                       f"packed weights {size(stats.packed_bytes)}"),
             ("learning", learning_line(learning)),
         ]
         return Answer((Table("", ("", ""), tuple(rows)),

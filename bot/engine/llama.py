@@ -51,6 +51,7 @@ class LlamaForward(Forward):
         self._embedding: Tensor = inner.embed_tokens.weight
         size = sum(one.weight.nbytes for one in model.modules() if isinstance(one, nn.Linear))
         packing = Packing.of(head.weight, size)
+        self.packed = packing.copies * size
         self._blocks = [
             _Block(layer, f"model.layers.{number}", number, bank, packing)
             for number, layer in enumerate(inner.layers)

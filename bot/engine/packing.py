@@ -17,10 +17,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from bot.engine.free import free_memory
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Packing:
             most: bytes that the copies may take; None for a share of the memory that is free.
         """
         if most is None:
-            most = SHARE * float(psutil.virtual_memory().available)
+            most = SHARE * free_memory(like.device)
         if like.device.type != "cpu" or like.dtype not in DTYPES or size > most or not _works(like):
             return cls(0)
         # Where there is no room for two copies of each, a single row goes by the weight itself.
