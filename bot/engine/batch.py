@@ -33,6 +33,9 @@ from bot.engine.sampling import Settings, choose
 
 log = logging.getLogger(__name__)
 
+LONG = 256
+"""Tokens that were read of a prompt, from which on it is kept before the reply to it has ended."""
+
 
 class Batch:
     """Up to `size` replies on one model."""
@@ -136,6 +139,12 @@ class Batch:
             if self.rows[place].finished:
                 self._take_off(place)
         self._arena.trim([row.known for row in self.rows])
+
+    def keep_prompts(self) -> None:
+        """Keep long prompts that have just been read, so that little is left to be kept later."""
+        for place, row in enumerate(self.rows[: self.ready]):
+            if row.replied == 1 and row.keep and row.prompt - row.reused >= LONG:
+                self._keep(place, row)
 
     def fail(self, error: Exception) -> None:
         """End all rows with an error and forget them, when even `sweep` cannot be trusted."""

@@ -46,7 +46,7 @@ def contained(root: Path, own: str) -> list[int]:
         # A container is often shown its own group as the top, under the name it has outside.
         for group in {top, folder, *folder.parents}:
             most = _told(group / limit).strip()
-            if group.is_relative_to(top) and most.isdigit():
+            if most.isdigit():
                 stat = dict(row.split(" ", 1) for row in _told(group / "memory.stat").splitlines())
                 # What was read from files and not touched since gives way to what is needed.
                 taken = int(_told(group / used) or 0) - int(stat.get(cached, 0))

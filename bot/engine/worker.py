@@ -248,6 +248,7 @@ class Worker:
             busy = bool(self._batch.rows)
             self._batch.step()
             self._take_off()
+            self._batch.keep_prompts()
         served = time.monotonic() - started
         if busy:
             self._steps += 1

@@ -127,6 +127,20 @@ def test_what_long_replies_leave_behind_goes_back_once_it_comes_to_much(
     assert all(torch.equal(found, long) for found in held(arena, 1, 900))
 
 
+def test_what_goes_back_is_no_memory_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv, "SPARE", 0)
+    arena = Arena(layers=2, rows=ROWS, limit=LIMIT, room=Reserve(ROWS * LIMIT * POSITION))
+    for row in range(ROWS):
+        write(arena, row, 0, tokens(900))
+    before = held(arena, 0, 300)
+    arena.trim([300, 900])
+    keys = arena.rows(1, 0, ROWS, LIMIT)[0]
+    assert all(map(torch.equal, before, held(arena, 0, 300)))
+    assert not keys[0, :, 320:880].any()  # what shares a page with something else stays
+    assert keys[1, :, :900].any(-1).all()
+    assert not keys[2, :, 20:880].any()
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="counted in /proc")
 def test_reserved_memory_is_taken_where_it_is_written_and_given_back() -> None:
     def resident() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,13 @@ def test_what_cannot_fit_is_warned_of_with_what_to_do(caplog: pytest.LogCaptureF
     Plan(weights=GB, packed=0, arena=3 * GB, kept=GB, free=4 * GB - 1).tell(16, 4096)
     assert caplog.records[-1].levelname == "WARNING"
     assert "lower engine.rows, engine.context" in caplog.text
+
+
+def test_what_the_system_does_not_promise_grows_instead(folders: dict[str, Path]) -> None:
+    found = plan(folders["llama"])
+    assert found.reserve(torch.device("cpu")) is not None
+    assert found.reserve(torch.device("cuda")) is None
+    assert replace(found, arena=2**60).reserve(torch.device("cpu")) is None
 
 
 def test_a_container_has_what_its_limits_leave(tmp_path: Path) -> None:

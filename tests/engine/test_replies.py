@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from bot.config import EngineConfig
 from bot.engine.base import Delta, Request
-from bot.engine.batch import Batch
+from bot.engine.batch import LONG, Batch
 from bot.engine.kv import Saved
 from bot.engine.model import make_forward
 from bot.engine.pace import Pace
@@ -106,6 +107,22 @@ async def test_the_last_words_do_not_wait_for_what_is_kept_of_a_reply(
     assert first is not None
     assert second is not None
     assert (first.reused_tokens, second.reused_tokens) == (49 + len(said), 50 + len(said))
+
+
+async def test_a_long_prompt_is_kept_before_its_reply_has_ended(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"])
+    for length in (LONG - 1, LONG):
+        request = Request(prompt_ids(length), sampling=ENDLESS, cache_key="room")
+        async with aclosing(engine.stream(request)) as deltas:
+            await anext(deltas)
+            await stepped(engine)
+            assert engine.stats().running == 1
+            assert (engine.stats().cache_bytes > 0) == (length >= LONG)
+            engine.forget_prefix("room")
+        await stepped(engine)
+        assert (engine.stats().running, engine.stats().cache_bytes) == (0, 0)
 
 
 async def test_the_same_prompt_again_reads_one_token_only(
