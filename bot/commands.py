@@ -21,6 +21,7 @@ from bot.lessons import LESSONS, Lessons, adapters_table, learning_line, version
 from bot.people import People
 from bot.store import Store
 from bot.types import ChannelKey, Exchange, VoteValue, last_user_text
+from bot.units import size
 
 # What platforms and the command line need of commands, they take from here.
 __all__ = [
@@ -230,6 +231,9 @@ class Commands:
             ("first token", _within(stats.first_token)),
             ("each token", _within(stats.token_gap)),
             ("reuse", f"{reused:.0%} of prompt tokens"),
+            ("memory", f"replies {size(stats.arena_bytes)} of {size(stats.arena_limit)} at most, "
+                       f"kept {size(stats.cache_bytes)} of {size(stats.cache_limit)}, "
+                       f"packed weights {size(stats.packed_bytes)}"),
             ("learning", learning_line(learning)),
         ]
         stuck = f"the engine has not moved for {stats.stuck:.0f} s" if stats.stuck else ""

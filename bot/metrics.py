@@ -112,6 +112,20 @@ class Metrics:
         self._cache = Gauge(
             "rapport_prefix_cache_bytes", "Memory of kept prefixes.", registry=registry
         )
+        self._cache_limit = Gauge(
+            "rapport_prefix_cache_limit_bytes", "Most memory of kept prefixes.", registry=registry
+        )
+        self._arena = Gauge(
+            "rapport_arena_bytes", "Memory of replies that are generated.", registry=registry
+        )
+        self._arena_limit = Gauge(
+            "rapport_arena_limit_bytes", "The same if all were as long as can be.",
+            registry=registry,
+        )
+        self._packed = Gauge(
+            "rapport_packed_weights_bytes", "Copies of the weights that are read faster.",
+            registry=registry,
+        )
         registry.register(_Waited(engine))
         self._votes = Counter(
             "rapport_votes", "Votes as they came.", ("value", "source"), registry=registry
@@ -194,6 +208,10 @@ class Metrics:
         self._rows.set(stats.running)
         self._stuck.set(stats.stuck)
         self._cache.set(stats.cache_bytes)
+        self._cache_limit.set(stats.cache_limit)
+        self._arena.set(stats.arena_bytes)
+        self._arena_limit.set(stats.arena_limit)
+        self._packed.set(stats.packed_bytes)
         for gauge in (self._serving, self._likes, self._rated):
             gauge.clear()
         if serving is not None:

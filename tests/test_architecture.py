@@ -23,7 +23,7 @@ from bot.config.file import known_keys
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("bot.types", "bot.errors", "bot.marks", "bot.ended", "bot.likerate"),
+    ("bot.types", "bot.errors", "bot.marks", "bot.ended", "bot.likerate", "bot.units"),
     ("bot.config",),
     ("bot.engine", "bot.store", "bot.limits", "bot.lock", "bot.logs", "bot.progress", "bot.memory"),
     ("bot.history", "bot.admission", "bot.moderation", "bot.ratings",

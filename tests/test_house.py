@@ -312,7 +312,7 @@ def test_the_wheel_carries_the_model_the_dialogues_and_the_migrations(tmp_path: 
         str(path.relative_to(ROOT))
         for part in ("bot", "learning")
         for path in (ROOT / part).rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and "checkpoint" not in path.name
+        if path.is_file() and "__pycache__" not in path.parts and "checkpoint" not in path.name
     }
     assert sorted(wanted - packed) == []
     assert not any(name.startswith("tests/") for name in packed)

@@ -12,7 +12,8 @@ import json
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -107,6 +108,8 @@ def _texts(section: type[Section]) -> dict[str, str]:
 def _takes(spec: FieldInfo) -> str:
     """What may be written, in words."""
     kind: Any = spec.annotation
+    if get_origin(kind) in (UnionType, Union):
+        return " or ".join(_takes(FieldInfo.from_annotation(one)) for one in get_args(kind))
     if get_origin(kind) is Literal:
         return ", ".join(f"`{_toml(choice)}`" for choice in get_args(kind))
     if get_origin(kind) is tuple:

@@ -54,9 +54,10 @@ class EngineConfig(Section):
     prefill_chunk: Annotated[int, Field(ge=16)] = 2048
     """Tokens of new prompts that one step reads at most, however fast that is: what is computed on
     them takes memory."""
-    prefix_cache_mb: Count = 256
+    prefix_cache_mb: Literal["auto"] | Count = "auto"
     """Memory for conversations already read (KV cache), in MB; the least recently used go
-    first."""
+    first. "auto" takes a fifth of what is free once the model is loaded, but 64 MB at least and
+    4096 at most; 0 keeps none."""
     adapter_slots: Annotated[int, Field(ge=2)] = 4
     """Adapter versions held in memory at once, so that a swap lets running replies finish."""
     adapter_rank: Positive = 16

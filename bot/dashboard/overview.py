@@ -19,11 +19,12 @@ from bot.dashboard.figures.versions import called
 from bot.dashboard.fresh import Seldom, keep_fresh
 from bot.dashboard.parts import Chart, Tile, button, panel
 from bot.dashboard.tables import Column, Sheet
-from bot.dashboard.wording import lasting, liked, moment, percent, sentence, size, votes
+from bot.dashboard.wording import lasting, liked, moment, percent, sentence, votes
 from bot.errors import RapportError
 from bot.learning_port import LearningStatus
 from bot.lessons import learning_line
 from bot.likerate import LikeRate
+from bot.units import size
 
 FORMS: Mapping[str, str] = {
     "csv": "every vote as a table",
@@ -145,7 +146,9 @@ class _Overview:
         card = "" if held.card is None else f"; card {size(held.card[0])} of {size(held.card[1])}"
         self._memory.show(
             size(held.process),
-            f"kept prefixes {size(held.cache)} of {size(held.cache_limit)}{card}",
+            f"running replies {size(held.arena)} of {size(held.arena_limit)} at most, "
+            f"kept prefixes {size(held.cache)} of {size(held.cache_limit)}, "
+            f"packed weights {size(held.packed)}{card}",
         )
         self._no_replies.set_visibility(not found.replies)
         self._pace.set_visibility(bool(found.replies))

@@ -51,16 +51,6 @@ def lasting(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
-def size(count: int) -> str:
-    """Bytes, in the unit that fits."""
-    number = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}"
-        number /= 1024
-    return f"{number:.1f} GiB"
-
-
 def sentence(said: object) -> str:
     """A message of the bot as one line that begins with a capital, or with a version's name."""
     text = " ".join(str(said).split())

@@ -154,6 +154,12 @@ class EngineStats:
     slice_seconds: float
     cache_bytes: int
     cache_limit: int
+    arena_bytes: int
+    """Memory of the keys and values of running replies, and what it holds ready for the next."""
+    arena_limit: int
+    """The same if all were as long as they could be."""
+    packed_bytes: int
+    """Copies of the weights that are read faster."""
     open: bool
     """Whether replies are taken: not once the engine is closed or its thread has fallen."""
     stuck: float

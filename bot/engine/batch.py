@@ -29,10 +29,14 @@ from bot.engine.forward import Forward
 from bot.engine.kv import Arena
 from bot.engine.pace import Pace
 from bot.engine.prefix import WORTHWHILE, PrefixStore, common
+from bot.engine.reserve import Reserve
 from bot.engine.row import Row
 from bot.engine.sampling import Settings, adjust, choose, log_probs
 
 log = logging.getLogger(__name__)
+
+LONG = 256
+"""Tokens that were read of a prompt, from which on it is kept before the reply to it has ended."""
 
 
 class Batch:
@@ -46,6 +50,7 @@ class Batch:
         size: int,
         pace: Pace,
         context: int,
+        room: Reserve | None,
         ends: Sequence[int],
         turns: Sequence[int],
     ) -> None:
@@ -60,7 +65,7 @@ class Batch:
         self._turns = frozenset(turns)
         self._marks = [one for one in {*ends, *turns} if one < forward.vocabulary]
         self._device = forward.device
-        self._arena = Arena(forward.layers, size, context)
+        self._arena = Arena(forward.layers, size, context, room)
         self._seen: Tensor | None = None
         """Bool ``[size, vocabulary]``: what rows hold, once a penalty asks for it."""
         self._ladder = ladder(max(context, size), self._device)
@@ -75,6 +80,11 @@ class Batch:
     def free(self) -> int:
         """Rows that can still be admitted."""
         return self.size - sum(row.places for row in self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the rows."""
+        return self._arena.nbytes
 
     def admit(self, row: Row) -> bool:
         """Give a row its place and the part of its prompt that is kept; False if it ended."""
@@ -91,7 +101,7 @@ class Batch:
         )
         row.reused = row.known
         if kept is not None and row.known:
-            self._arena.reserve(row.known)
+            self._arena.reserve([row.known], place)
             self._arena.restore(place, kept.saved, row.known)
         if row.request.sampling.repetition_penalty != 1.0:
             self._see(place, row.ids)
@@ -122,21 +132,28 @@ class Batch:
         except Exception as error:  # noqa: BLE001  # the border of a step: logged in _fail
             self._fail(self.rows[: self.ready], error)
 
-    def sweep(self) -> list[Row]:
-        """Take off the rows that have ended or were cancelled, and keep their beginnings.
+    def ended(self) -> list[Row]:
+        """The rows that have ended or were cancelled; they stay until they are swept.
 
         Of a search, which leaves with all its rows, the one that was asked for is told.
         """
         for row in self.rows:
             if row.cancelled:
                 row.end("cancelled")
-        gone = []
+        return [row for row in self.rows if row.finished and not isinstance(row, Beam)]
+
+    def sweep(self) -> None:
+        """Take off the rows that have ended, and keep their beginnings."""
         for place in range(len(self.rows) - 1, -1, -1):
-            row = self.rows[place]
-            if row.finished:
-                gone += [] if isinstance(row, Beam) else [row]
+            if self.rows[place].finished:
                 self._take_off(place)
-        return gone
+        self._arena.trim([row.known for row in self.rows])
+
+    def keep_prompts(self) -> None:
+        """Keep long prompts that have just been read, so that little is left to be kept later."""
+        for place, row in enumerate(self.rows[: self.ready]):
+            if row.replied == 1 and row.keep and row.prompt - row.reused >= LONG:
+                self._keep(place, row)
 
     def fail(self, error: Exception) -> None:
         """End all rows with an error and forget them, when even `sweep` cannot be trusted."""
@@ -202,7 +219,7 @@ class Batch:
         starts = [row.known for row in group[: self.ready]]
         counts = [1] * self.ready + [span.count for span in spans]
         reads = [(row, row.known + count) for row, count in zip(group, counts, strict=True)]
-        self._arena.reserve(max(end for _, end in reads))
+        self._arena.reserve([end for _, end in reads])
         tokens = [token for row, end in reads for token in row.ids[row.known : end]]
         ends = [end - 1 for end in accumulate(counts)]
         if group[-1].remaining > counts[-1] and len(ends) > 1:
@@ -318,14 +335,18 @@ class Batch:
         self.rows.pop()
 
     def _keep(self, place: int, row: Row) -> None:
+        adapter, key, ids = row.request.adapter, row.request.cache_key, row.ids[: row.known]
+        before = self._prefixes.take(adapter, key)
         try:
-            saved = self._arena.save(place, row.known)
+            saved = (
+                self._arena.save(place, row.known) if before is None else
+                self._arena.save(place, row.known, before.saved, common(before.ids, tuple(ids)))
+            )  # fmt: skip
         except (RuntimeError, MemoryError):
             # The next turn then reads its prompt anew; nothing else is lost.
             log.warning("no memory to keep the prefix of a reply", exc_info=True)
             return
-        key = row.request.cache_key
-        self._prefixes.keep(row.request.adapter, key, row.ids[: row.known], saved)
+        self._prefixes.keep(adapter, key, ids, saved)
 
     def _move(self, source: int, target: int) -> None:
         if source != target:

@@ -45,6 +45,10 @@ class Forward(ABC):
         self.device, self.dtype = model.device, model.dtype
         self.entries, self.vocabulary = vocabulary_sizes(model)
         """How many ids the model knows, and how many it can say; padding may set them apart."""
+        self.weights = sum(one.nbytes for one in model.parameters())
+        """Bytes."""
+        self.packed = 0
+        """Bytes of copies that are read faster."""
 
     def __call__(
         self, tokens: Tensor, packed: Pass, slots: Sequence[int | None], wanted: Tensor
@@ -82,6 +86,7 @@ class TransformersForward(Forward):
         if linears:
             size = sum(one.weight.nbytes for one in linears)
             packing = Packing.of(linears[0].weight, size, kernels)
+            self.packed = size if packing.packed else 0
             for one in linears:
                 one.forward = packing.product(one.weight, one.bias)  # type: ignore[method-assign, assignment]  # as nn.Module finds it
         for name, module in linear_modules(self._model).items():
@@ -128,6 +133,15 @@ def vocabulary_sizes(model: PreTrainedModel) -> tuple[int, int]:
     said = model.get_output_embeddings().weight  # type: ignore[no-untyped-call]  # transformers' own
     assert isinstance(known, Tensor)
     return known.shape[0], said.shape[0]
+
+
+@torch.inference_mode()
+def position_bytes(forward: Forward) -> int:
+    """Memory of one token's keys and values, in all layers: tried, as models differ in it."""
+    arena = Arena(forward.layers, 1, 1)
+    one = ladder(1, forward.device)
+    forward(0 * one, Pass([], [Span(0, 1)], arena, one, forward.dtype), [None], 0 * one)
+    return arena.position
 
 
 @torch.inference_mode()

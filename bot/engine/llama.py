@@ -59,6 +59,7 @@ class LlamaForward(Forward):
         self._embedding: Tensor = inner.embed_tokens.weight
         size = sum(one.weight.nbytes for one in model.modules() if isinstance(one, nn.Linear))
         packing = Packing.of(head.weight, size, kernels)
+        self.packed = size if packing.packed else 0
         self._blocks = [
             _Block(layer, f"model.layers.{number}", number, bank, packing, self._do)
             for number, layer in enumerate(inner.layers)

@@ -17,11 +17,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bot.engine.free import free_memory
 from bot.engine.kernels import Kernels
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Packing:
             most: bytes that the copies may take; None for a share of the memory that is free.
         """
         if most is None:
-            most = SHARE * float(psutil.virtual_memory().available)
+            most = SHARE * free_memory(like.device)
         fitting = like.device.type == "cpu" and like.dtype in DTYPES and size <= most
         return cls(fitting and _works(like), kernels)
 

@@ -4,15 +4,17 @@ An entry belongs to an adapter and a channel: keys and values computed under one
 are wrong under every other. Entries are bounded in bytes and the least recently used go
 first. The store compares token ids and nothing else: it does not know what a turn is.
 
-A channel's own entry is tried first; without one, the longest common beginning with any
-channel of the same adapter is shared, which is how a new channel gets the system
-prompt's part for nothing. Only a beginning with equal ids is ever reused, so nothing of
-one channel can reach another's reply.
+The longest common beginning with any channel of the same adapter is shared, which is how a new
+channel gets the system prompt's part for nothing. Only a beginning with equal ids is ever
+reused, so nothing of one channel can reach another's reply. An adapter's entries stand in the
+order of their ids, as words in a dictionary: whoever shares the longest beginning with a prompt
+stands next to where the prompt would stand, however many there are.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from bisect import bisect_left, insort
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +22,8 @@ from bot.engine.kv import Saved
 
 WORTHWHILE = 16
 """Tokens another channel's beginning must share before it is copied."""
+BLOCK = 64
+"""Ids that are compared at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,11 @@ class Kept:
 
     ids: tuple[int, ...]
     saved: Saved
-    size: int
-    """Bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.saved.nbytes
 
 
 class PrefixStore:
@@ -39,6 +46,8 @@ class PrefixStore:
         self.limit = limit
         self.size = 0
         self._entries: OrderedDict[tuple[str, str], Kept] = OrderedDict()
+        self._ordered: defaultdict[str, list[tuple[tuple[int, ...], str]]] = defaultdict(list)
+        """Ids and key of all entries, by adapter."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -50,26 +59,31 @@ class PrefixStore:
         """
         if not key:
             return None, 0
-        own = self._entries.get((adapter, key))
-        if own is not None:
+        ids = tuple(ids)
+        best, length = self._entries.get((adapter, key)), 0
+        if best is not None:
             self._entries.move_to_end((adapter, key))
-            shared = common(own.ids, ids)
-            if shared >= WORTHWHILE or shared == len(own.ids):
-                return own, min(shared, len(ids) - 1)
-        best, length = own, common(own.ids, ids) if own else WORTHWHILE - 1
-        for (other, _), kept in self._entries.items():
-            if other == adapter and (shared := common(kept.ids, ids)) > length:
-                best, length = kept, shared
-        return (best, min(length, len(ids) - 1)) if best is not None else (None, 0)
+            length = common(best.ids, ids)
+        ordered = self._ordered.get(adapter, [])
+        place = bisect_left(ordered, (ids, key))
+        for beginning, other in ordered[max(0, place - 1) : place + 1]:
+            shared = common(beginning, ids)
+            if shared > length and shared >= WORTHWHILE:
+                best, length = self._entries[adapter, other], shared
+        return best, min(length, len(ids) - 1)
+
+    def take(self, adapter: str, key: str) -> Kept | None:
+        """Take out what is kept of a channel, to be kept again with more behind it."""
+        return self._drop((adapter, key))
 
     def keep(self, adapter: str, key: str, ids: Sequence[int], saved: Saved) -> None:
         """Replace what is kept of a channel, and drop the oldest entries beyond the limit."""
-        size = sum(k.nbytes + v.nbytes for k, v in saved)
         self._drop((adapter, key))
-        if size > self.limit:
+        if saved.nbytes > self.limit:
             return
-        self._entries[(adapter, key)] = Kept(tuple(ids), saved, size)
-        self.size += size
+        kept = self._entries[adapter, key] = Kept(tuple(ids), saved)
+        insort(self._ordered[adapter], (kept.ids, key))
+        self.size += kept.size
         while self.size > self.limit:
             self._drop(next(iter(self._entries)))
 
@@ -83,17 +97,25 @@ class PrefixStore:
         for entry in [entry for entry in self._entries if entry[0] == adapter]:
             self._drop(entry)
 
-    def _drop(self, entry: tuple[str, str]) -> None:
+    def _drop(self, entry: tuple[str, str]) -> Kept | None:
         kept = self._entries.pop(entry, None)
         if kept is not None:
             self.size -= kept.size
+            adapter, key = entry
+            ordered = self._ordered[adapter]
+            del ordered[bisect_left(ordered, (kept.ids, key))]
+            if not ordered:
+                del self._ordered[adapter]
+        return kept
 
 
 def common(left: Sequence[int], right: Sequence[int]) -> int:
-    """Length of the longest common beginning."""
-    count = 0
-    for a, b in zip(left, right, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
+    """Length of the longest common beginning; quick where both are lists, or both tuples."""
+    size = min(len(left), len(right))
+    for start in range(0, size, BLOCK):
+        ours, theirs = left[start : start + BLOCK], right[start : start + BLOCK]
+        if ours != theirs:
+            for at, (a, b) in enumerate(zip(ours, theirs, strict=False), start):
+                if a != b:
+                    return at
+    return size

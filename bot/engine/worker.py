@@ -27,7 +27,9 @@ from bot.engine.background import Background, Task
 from bot.engine.base import EngineStats
 from bot.engine.batch import Batch
 from bot.engine.delivery import Outgoing
+from bot.engine.forward import Forward
 from bot.engine.histogram import Meters
+from bot.engine.memory import Plan
 from bot.engine.model import LoadedModel, make_forward
 from bot.engine.pace import Pace
 from bot.engine.prefix import PrefixStore
@@ -56,18 +58,27 @@ class Worker:
         context = loaded.info.context
         self.clock = clock
         self.watchdog = Watchdog(config.watchdog_seconds, clock)
-        self.forward = apart(lambda: make_forward(loaded.model, config, context))
+
+        def make() -> tuple[Forward, Plan]:
+            made = make_forward(loaded.model, config, context)
+            return made, Plan.of(
+                made, rows=config.rows, context=context, kept_mb=config.prefix_cache_mb
+            )
+
+        self.forward, self._plan = apart(make)
+        self._plan.tell(config.rows, context)
         self.bank = self.forward.bank
         self.outgoing = Outgoing()
         self._threads = loaded.threads
         self._limit = config.rows + config.queue
-        self._prefixes = PrefixStore(config.prefix_cache_mb * 2**20)
+        self._prefixes = PrefixStore(self._plan.kept)
         self._batch = Batch(
             self.forward,
             self._prefixes,
             size=config.rows,
             pace=Pace(config.prefill_ms / 1e3, config.prefill_chunk),
             context=context,
+            room=self._plan.reserve(self.forward.device),
             ends=loaded.info.end_ids,
             turns=loaded.info.turn_ids,
         )
@@ -193,6 +204,9 @@ class Worker:
                 slice_seconds=self._background.seconds,
                 cache_bytes=self._prefixes.size,
                 cache_limit=self._prefixes.limit,
+                arena_bytes=self._batch.nbytes,
+                arena_limit=self._plan.arena,
+                packed_bytes=self._plan.packed,
                 open=not self.closed,
                 stuck=self.watchdog.stuck(),
                 waited=self.meters.queued.taken(),
@@ -260,13 +274,26 @@ class Worker:
         self._obey()
         with torch.inference_mode():
             self._expire(now)
-            self._retire(self._batch.sweep())
+            self._take_off()
             self._admit(now)
             busy = bool(self._batch.rows)
             self._batch.step()
-            self._retire(self._batch.sweep())
-        self.outgoing.flush()
+            self._take_off()
+            self._batch.keep_prompts()
         return busy
+
+    def _take_off(self) -> None:
+        """Count out who has ended, tell everybody what there is, and only then keep and clear up.
+
+        Whoever hears the end and asks again finds a free place, and what is kept of his channel.
+        """
+        gone = self._batch.ended()
+        if gone:
+            self._count_out(gone)
+        self.outgoing.flush()
+        if gone:
+            self._batch.sweep()
+            self.drop_drained()
 
     def _recover(self, error: Exception) -> None:
         """End what ran in a failed step, rows that it took off but did not count out too."""
@@ -275,7 +302,8 @@ class Worker:
             self._batch.fail(error)
             with self.wake:
                 gone = [row for row in self._live if row.finished]
-            self._retire(gone)
+            self._count_out(gone)
+            self.drop_drained()  # of those too that had been counted out before
         self.outgoing.flush()
 
     def _obey(self) -> None:
@@ -317,8 +345,12 @@ class Worker:
 
     def _retire(self, rows: list[Row]) -> None:
         """Count rows out that have ended, and free what waited for them."""
-        if not rows:
-            return
+        if rows:
+            self._count_out(rows)
+            self.drop_drained()
+
+    def _count_out(self, rows: list[Row]) -> None:
+        """Let others have their places, and add them to the counters."""
         with self.wake:
             for row in rows:
                 self._live.discard(row)
@@ -332,7 +364,6 @@ class Worker:
                 self._reused += timings.reused_tokens
             if timings.reply_tokens:
                 self._mean_reply += 0.1 * (timings.total - timings.queued - self._mean_reply)
-        self.drop_drained()
 
     def _shut_down(self) -> None:
         """Tell everyone who waits."""

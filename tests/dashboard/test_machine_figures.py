@@ -50,7 +50,11 @@ async def test_memory_is_that_of_this_process_and_of_the_engines_cache(tmp_path:
     finally:
         await engine.close()
     assert found.process > 1 << 26  # a process with a model in it
-    assert (found.cache, found.cache_limit) == (0, engine.stats().cache_limit)
+    stats = engine.stats()
+    assert (found.cache, found.cache_limit) == (0, stats.cache_limit)
+    assert (found.arena, found.arena_limit, found.packed) == (
+        0, stats.arena_limit, stats.packed_bytes,
+    )  # fmt: skip
     assert found.card is None
 
 

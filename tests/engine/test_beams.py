@@ -35,6 +35,7 @@ from tests.engine.tiny import (
     plain_model,
     prompt_ids,
     reply,
+    stepped,
     with_adapter,
 )
 
@@ -59,7 +60,7 @@ def batch_of(loaded: LoadedModel, size: int, prefixes: PrefixStore, most: int = 
     """Rows on a model without adapters, of prompts read at most so many tokens at once."""
     return Batch(
         make_forward(loaded.model, EngineConfig(), 256), prefixes, size=size,
-        pace=Pace(1.0, most=most), context=256, ends=loaded.info.end_ids, turns=(),
+        pace=Pace(1.0, most=most), context=256, room=None, ends=loaded.info.end_ids, turns=(),
     )
 
 
@@ -375,6 +376,7 @@ async def test_numbers_that_are_not_finite_in_one_beam_end_that_search_alone(
         assert [delta.finish for delta in bad] == ["error"]
         assert "finite" in bad[0].error
         assert said == expected
+    await stepped(engine)
     assert engine._worker._batch.free == 5
 
 

@@ -21,6 +21,7 @@ from tests.engine.tiny import (
     plain_model,
     prompt_ids,
     reply,
+    stepped,
 )
 
 
@@ -117,4 +118,5 @@ async def test_a_search_whose_time_is_up_gives_the_likeliest_beginning(
     assert len(given.ids) == len(given.log_probs) == 5
     monkeypatch.undo()
     assert await reply(engine, prompt_ids(8), sampling=replace(how, max_tokens=5)) == [*given.ids]
+    await stepped(engine)
     assert batch.free == 4

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from bot.config import EngineConfig
 from bot.engine.base import Delta, Request
-from bot.engine.batch import Batch
+from bot.engine.batch import LONG, Batch
+from bot.engine.kv import Saved
 from bot.engine.model import make_forward
 from bot.engine.pace import Pace
 from bot.engine.prefix import PrefixStore
@@ -31,6 +35,7 @@ from tests.engine.tiny import (
     plain_model,
     prompt_ids,
     reply,
+    stepped,
     with_adapter,
 )
 
@@ -72,9 +77,52 @@ async def test_a_reply_does_not_depend_on_what_was_kept(
             said = await reply(engine, prompt, name, key="room")
             assert said == expected_reply(model, prompt)
             prompt = [*prompt, *said, *prompt_ids(7, turn)]
+    await stepped(engine)
     stats = engine.stats()
     assert stats.reused_tokens >= 4 * 40
     assert 0 < stats.cache_bytes <= stats.cache_limit
+
+
+async def test_the_last_words_do_not_wait_for_what_is_kept_of_a_reply(
+    folders: dict[str, Path], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start(folders["llama"], rows=1, queue=1)
+    arena, heard = engine._worker._batch._arena, threading.Event()
+    save, in_time = arena.save, list[bool]()
+
+    def once_heard(*args: Any) -> Saved:
+        in_time.append(heard.wait(30))
+        return save(*args)
+
+    monkeypatch.setattr(arena, "save", once_heard)
+    said = await reply(engine, prompt_ids(50), key="room")
+    assert (engine.stats().running, engine.stats().replies) == (0, 1)
+    again = Request([*prompt_ids(50), *said, 7], sampling=GREEDY, cache_key="room")
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(collect(engine.stream(again))) for _ in range(2)]
+        await asyncio.sleep(0)  # both have their places, which are all that there are
+        heard.set()
+    assert in_time[0]
+    first, second = (one.result()[-1].timings for one in asked)
+    assert first is not None
+    assert second is not None
+    assert (first.reused_tokens, second.reused_tokens) == (49 + len(said), 50 + len(said))
+
+
+async def test_a_long_prompt_is_kept_before_its_reply_has_ended(
+    folders: dict[str, Path], start: Start
+) -> None:
+    engine = start(folders["llama"])
+    for length in (LONG - 1, LONG):
+        request = Request(prompt_ids(length), sampling=ENDLESS, cache_key="room")
+        async with aclosing(engine.stream(request)) as deltas:
+            await anext(deltas)
+            await stepped(engine)
+            assert engine.stats().running == 1
+            assert (engine.stats().cache_bytes > 0) == (length >= LONG)
+            engine.forget_prefix("room")
+        await stepped(engine)
+        assert (engine.stats().running, engine.stats().cache_bytes) == (0, 0)
 
 
 async def test_the_same_prompt_again_reads_one_token_only(
@@ -127,7 +175,7 @@ def test_who_waits_for_another_to_read_does_not_need_it_to_stay(folders: dict[st
     loaded = load(folders["llama"], EngineConfig())
     batch = Batch(
         make_forward(loaded.model, EngineConfig(), 256), PrefixStore(0), size=3,
-        pace=Pace(1.0, most=16), context=256, ends=loaded.info.end_ids, turns=(),
+        pace=Pace(1.0, most=16), context=256, room=None, ends=loaded.info.end_ids, turns=(),
     )
     prompt, heard = prompt_ids(100), list[Delta]()
     rows = [Row(Request(prompt, sampling=GREEDY), 256, str, heard.append) for _ in range(3)]
@@ -137,7 +185,8 @@ def test_who_waits_for_another_to_read_does_not_need_it_to_stay(folders: dict[st
         batch.step()
         assert [row.known for row in rows] == [16, 0, 0]
         rows[0].cancelled = True
-        assert batch.sweep() == rows[:1]
+        assert batch.ended() == rows[:1]
+        batch.sweep()
         while batch.rows:
             batch.step()
             batch.sweep()

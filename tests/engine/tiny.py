@@ -205,6 +205,11 @@ async def reply(
     return ids_of(deltas)
 
 
+async def stepped(engine: LocalEngine) -> None:
+    """Wait for the end of the engine's step: what a reply leaves behind is kept after its words."""
+    await engine.score([])
+
+
 def load(
     folder: Path, config: EngineConfig | None = None, *, turns: bool = False
 ) -> LoadedModel:

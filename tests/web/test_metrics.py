@@ -149,9 +149,15 @@ async def test_each_reply_leaves_a_line_in_the_log_without_who_and_what(
 async def test_what_is_kept_of_channels_is_told_in_bytes(app: App) -> None:
     before = (await numbers(app.metrics))["rapport_prefix_cache_bytes"]
     await ask(app.conversation, "Hello there", 0)
+    await app.engine.score([])  # after the step in which the reply ended
     found = await numbers(app.metrics)
     assert before == 0
     assert found["rapport_prefix_cache_bytes"] == app.engine.stats().cache_bytes > 0
+    stats = app.engine.stats()
+    assert found["rapport_prefix_cache_limit_bytes"] == stats.cache_limit > stats.cache_bytes
+    assert 0 < found["rapport_arena_bytes"] == stats.arena_bytes
+    assert found["rapport_arena_limit_bytes"] == stats.arena_limit > stats.arena_bytes
+    assert found["rapport_packed_weights_bytes"] == stats.packed_bytes
     assert (found["rapport_queue_length"], found["rapport_running_rows"]) == (0, 0)
 
 

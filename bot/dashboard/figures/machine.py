@@ -63,7 +63,13 @@ class Memory:
     process: int
     """Of this process, resident."""
     cache: int
+    """Kept beginnings."""
     cache_limit: int
+    arena: int
+    """Running replies."""
+    arena_limit: int
+    packed: int
+    """Copies of the weights that are read faster."""
     card: tuple[int, int] | None
     """(in use by all programs, in all) of the graphics card; None where none is used."""
 
@@ -99,8 +105,9 @@ async def memory(engine: Engine) -> Memory:
     stats = engine.stats()
     on_card = engine.info.device.startswith("cuda")
     return Memory(
-        resident(), stats.cache_bytes, stats.cache_limit, await _card() if on_card else None
-    )
+        resident(), stats.cache_bytes, stats.cache_limit, stats.arena_bytes, stats.arena_limit,
+        stats.packed_bytes, await _card() if on_card else None,
+    )  # fmt: skip
 
 
 def resident() -> int:
