@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 from benchmarks.peers import REPLY_TOKENS, Peer, Spoken
 from benchmarks.processes.lines import Answer, Prompts, Task
+from bot.engine.apart import apart
 from bot.engine.model import LoadedModel
 
 PROCESSES = {
@@ -58,7 +59,7 @@ async def opened(
                 )
                 continue
             if not peers:
-                loaded.model.save_pretrained(folder)
+                apart(lambda: loaded.model.save_pretrained(folder))
             command = (python, "-m", f"benchmarks.processes.{name}", json.dumps(asdict(task)))
             peers[name] = await stack.enter_async_context(process(name, command))
         yield peers
