@@ -21,9 +21,11 @@ import json
 import random
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
@@ -35,9 +37,11 @@ from benchmarks.picture import draw
 from benchmarks.processes.start import PROCESSES, opened
 from benchmarks.scenarios.asked import add_options, asked, measured, refuse_nonsense
 from benchmarks.scenarios.models import endless
+from benchmarks.training import made_135m
 from bot.config import EngineConfig, ModelConfig
+from bot.engine.apart import apart
 from bot.engine.local import LocalEngine
-from bot.engine.model import LoadedModel, load_model
+from bot.engine.model import BUILT_IN, LoadedModel, load_model
 from bot.errors import RapportError
 
 PROMPT_TOKENS = 100
@@ -123,6 +127,15 @@ async def table(loaded: LoadedModel, arguments: argparse.Namespace) -> list[Row]
     return rows
 
 
+@contextmanager
+def named(model: str) -> Iterator[str]:
+    """What the engine knows a model by; one of random weights is there meanwhile."""
+    with TemporaryDirectory() as folder:
+        if model == "135m":
+            model = apart(lambda: made_135m(Path(folder) / "135m"))
+        yield BUILT_IN if model == "tiny" else model
+
+
 async def main(arguments: argparse.Namespace) -> None:
     """Load the model once, measure what is asked for, print it and write it down."""
     disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
@@ -154,7 +167,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         description="The engine beside others on the same weights: generate() in turn, "
                     "transformers' continuous batching (cb), vLLM and llama.cpp.",
     )
-    parser.add_argument("--model", default="rapport-tiny", help="built-in name, folder or hub id")
+    parser.add_argument("--model", default="tiny",
+                        help="tiny (built in), 135m (random weights in that shape), a folder or a "
+                             "hub id")
     parser.add_argument("--channels", type=int, nargs="+",
                         help="1 4 16, or no table where a scenario is asked for")
     parser.add_argument("--peers", nargs="*", default=["generate"],
@@ -177,6 +192,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(parse()))
+        arguments = parse()
+        with named(arguments.model) as arguments.model:
+            asyncio.run(main(arguments))
     except RapportError as error:
         sys.exit(f"error: {error}")
