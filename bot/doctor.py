@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bot.config import Config, ScheduleConfig
 from bot.config.file import load_config
+from bot.engine.base import ModelInfo
 from bot.errors import RapportError
 from bot.logs import quiet_libraries
 from bot.moderation import Moderation
@@ -142,6 +143,16 @@ def _platforms(config: Config, environment: Mapping[str, str]) -> Iterator[Findi
         )
 
 
+def _compiled(config: Config, info: ModelInfo) -> str:
+    from bot.engine.kernels import kernels
+
+    if not config.engine.compiled:
+        return "switched off (engine.compiled)"
+    if (info.device, info.dtype) != ("cpu", "float32"):
+        return "only for models in float32 on a CPU"
+    return "in use" if kernels() else "none; with a C compiler (gcc) replies come faster"
+
+
 def _model(config: Config) -> list[Finding]:
     quiet_libraries()
     from bot.engine.model import load_model
@@ -154,6 +165,7 @@ def _model(config: Config) -> list[Finding]:
         Finding("model", True, f"{info.name}, {info.parameters / 1e6:.1f} M parameters, "
                                f"context {info.context} tokens"),
         Finding("device", True, f"{info.device}, {info.dtype}"),
+        Finding("compiled code", True, _compiled(config, info)),
     ]
     findings += [Finding("template", True, warning) for warning in info.warnings]
     return findings

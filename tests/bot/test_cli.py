@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,19 @@ def test_doctor_finds_the_problem_and_says_how_to_mend_it(tmp_path: Path) -> Non
     assert "problem  model" in result.output
     assert "-> set model.name" in result.output
     assert "ok       database" in result.output
+
+
+def test_doctor_says_whether_parts_of_the_engine_are_compiled(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    words = ["doctor", "--config", str(file), "--data", str(tmp_path / "data")]
+    for keys, said in (
+        ("engine.compiled = false", "switched off"),
+        ('model.dtype = "bfloat16"', "float32 on a CPU"),
+        ("", "in use" if shutil.which("gcc") else "with a C compiler"),
+    ):
+        file.write_text(f'model.device = "cpu"\n{keys}\n')
+        output = CliRunner().invoke(rapport, words).output
+        assert said in next(one for one in output.splitlines() if "compiled code" in one)
 
 
 def test_doctor_says_which_platforms_can_start_and_what_is_learned_from_them(
