@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -84,6 +86,21 @@ class Adapter:
             self._on = True
 
     _on = True
+    _sparing = False
+
+    def spare_memory(self) -> bool:
+        """From now on keep of each layer what goes in, and compute the rest again on the way back.
+
+        Returns:
+            whether this changes anything: not if it was done before, or there are no layers.
+        """
+        layers = next((one for one in self.model.modules() if isinstance(one, nn.ModuleList)), ())
+        if not layers or self._sparing:
+            return False
+        for layer in layers:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        self._sparing = True
+        return True
 
     def logits(self, batch: Batch) -> Tensor:
         """Next-token logits at the supervised positions, ``[n, vocabulary]``.

@@ -35,6 +35,8 @@ class State:
     step: int = 0
     pieces: int = 0
     """Examples of a micro-batch that fit in memory; 0 for all of them."""
+    sparing: bool = False
+    """Whether what is kept for the way back has to be as little as can be."""
     loss: float = 0.0
     held_out: float | None = None
     best: float | None = None

@@ -309,10 +309,12 @@ class _Run:
 
     def _halve(self, examples: int) -> None:
         if examples == 1:
-            raise LearningError(
-                "a micro-batch of one example does not fit in memory; free some (fewer "
-                "engine.rows) or shorten conversation.history_tokens"
-            )
+            if not self.adapter.spare_memory():
+                raise LearningError(
+                    "a micro-batch of one example does not fit in memory; free some (fewer "
+                    "engine.rows) or shorten conversation.history_tokens"
+                )
+            self.state.sparing = True
         self.optimiser.zero_grad(set_to_none=True)
         self.state.pieces = max(1, examples // 2)
         if self.device.type == "cuda":
@@ -367,6 +369,8 @@ class _Run:
             else:
                 number, _, key = rest.partition("/")
                 moments.setdefault(int(number), {})[key] = tensor
+        if self.state.sparing:
+            self.adapter.spare_memory()
         self.adapter.read(adapter)
         whole = self.optimiser.state_dict()
         self.optimiser.load_state_dict({**whole, "state": moments})

@@ -261,6 +261,52 @@ def test_out_of_memory_halves_the_micro_batch_and_learns_the_same(
     assert one == pytest.approx(two, rel=1e-3)
 
 
+class Narrow(TinyResident):
+    """A device on which a way back fits only where layers are computed again for it."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__(model)
+        self.widths: list[int] = []
+
+    def twin(self) -> PreTrainedModel:
+        twin = super().twin()
+
+        def refuse(_: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
+            if torch.is_grad_enabled() and "forward" not in vars(twin.model.layers[0]):
+                self.widths.append(len(kwargs["input_ids"]))
+                raise torch.OutOfMemoryError("no room")
+
+        twin.register_forward_pre_hook(refuse, with_kwargs=True)
+        return twin
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_where_one_row_does_not_fit_layers_are_computed_again_and_it_learns_the_same(
+    model: PreTrainedModel, tmp_path: Path, interrupted: bool
+) -> None:
+    snapshot, resident = make_snapshot(), Narrow(model)
+    single = SETTINGS.model_copy(update={"micro_batch": 1})
+    train(model, snapshot, tmp_path / "roomy", single)
+    settings = SETTINGS.model_copy(update={"micro_batch": 4})
+
+    def job() -> Iterator[object]:
+        made = training_job(
+            snapshot, settings, tmp_path / "narrow", 3, (END,), digest="a", checkpoint_every=1
+        )
+        return iter(made(resident))
+
+    if interrupted:
+        begun = job()
+        for _ in range(9):
+            next(begun)
+        tried = len(resident.widths)
+    assert isinstance(list(job())[-1], TrainResult)
+    if interrupted:
+        assert len(resident.widths) == tried  # it has not forgotten
+    one, two = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("roomy", "narrow"))
+    assert one == two
+
+
 def test_a_single_row_that_does_not_fit_is_an_error_with_advice(
     model: PreTrainedModel, tmp_path: Path
 ) -> None:
