@@ -138,8 +138,13 @@ def named(model: str) -> Iterator[str]:
 
 async def main(arguments: argparse.Namespace) -> None:
     """Load the model once, measure what is asked for, print it and write it down."""
+    with named(arguments.model) as name:
+        await _measured_on(name, arguments)
+
+
+async def _measured_on(name: str, arguments: argparse.Namespace) -> None:
     disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
-    model = ModelConfig(name=arguments.model, dtype="float32", threads=arguments.threads)
+    model = ModelConfig(name=name, dtype="float32", threads=arguments.threads)
     loaded = load_model(model, EngineConfig())
     # Random prompts may be answered by a mark at once; here nobody ends early.
     loaded.model.generation_config.eos_token_id = None
@@ -192,8 +197,6 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     try:
-        arguments = parse()
-        with named(arguments.model) as arguments.model:
-            asyncio.run(main(arguments))
+        asyncio.run(main(parse()))
     except RapportError as error:
         sys.exit(f"error: {error}")

@@ -198,7 +198,7 @@ class Batch:
 
     def _spans(self) -> list[Span]:
         """What this step reads of the prompts, first come first; one span a row."""
-        waiting, left = self.rows[self.ready :], self._pace.tokens
+        waiting, left = self.rows[self.ready :], self._pace.tokens(self.ready > 0)
         if waiting:
             waiting[0].follows = None  # whoever is first waits for nobody
         spans = []
@@ -233,8 +233,8 @@ class Batch:
         )  # fmt: skip
         for row, end in reads:
             row.known = end
-        if spans:
-            self._pace.told(len(tokens), time.monotonic() - started)
+        read = len(tokens) - self.ready
+        self._pace.told(read, time.monotonic() - started)
         return logits
 
     def _sample(self, logits: Tensor) -> None:

@@ -1,7 +1,9 @@
 """How much of the prompts one step may read, so that those who are answered do not wait for long.
 
-The limit is a time. What a token of a prompt takes is measured at every step that reads some, since
-it depends on the model, the machine and what else that does.
+The limit is a time, on top of what a step takes anyway: reading the weights, and a token of every
+reply. What that is, and what a token of a prompt adds to it, is measured at every step, since it
+depends on the model, the machine and what else that does. Were a step's whole time laid to its
+prompts, few tokens would seem dear, fewer be read, and these seem dearer.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ FIRST_GUESS = 256
 LEAST = 16
 """Tokens that are read however slow they are: a prompt has to come to an end."""
 MEMORY = 0.3
-"""Weight of the latest step in what a token is thought to take."""
+"""Weight of the latest step in what is thought of all."""
+ALONE = 4
+"""How many times as long prompts may be read while no reply runs: each step reads all weights."""
+OWN = 0.25
+"""Of a step's time, the least share that is laid to its prompts."""
 
 
 class Pace:
@@ -25,17 +31,25 @@ class Pace:
     def __init__(self, seconds: float, most: int) -> None:
         self._seconds = seconds
         self._most = most
+        self._plain = 0.0
+        """Seconds of a step that reads no prompt."""
         self._per_token = 0.0
 
-    @property
-    def tokens(self) -> int:
-        """What the next step may read."""
+    def tokens(self, waited_for: bool = True) -> int:
+        """What the next step may read; more if no reply is held up by it."""
         if not self._per_token:
             return min(FIRST_GUESS, self._most)
-        return max(min(LEAST, self._most), min(self._most, int(self._seconds / self._per_token)))
+        seconds = self._seconds * (1 if waited_for else ALONE)
+        return max(min(LEAST, self._most), min(self._most, int(seconds / self._per_token)))
 
     def told(self, tokens: int, seconds: float) -> None:
-        """A step with prompts passed so many tokens in such a time."""
-        new = seconds / tokens
-        old = self._per_token or new
-        self._per_token = old + MEMORY * (new - old)
+        """A step took so long, with so many tokens of prompts."""
+        if not tokens:
+            self._plain = _blend(self._plain, seconds)
+            return
+        added = max(seconds - self._plain, OWN * seconds)
+        self._per_token = _blend(self._per_token, added / tokens)
+
+
+def _blend(old: float, new: float) -> float:
+    return old + MEMORY * (new - old) if old else new
