@@ -48,10 +48,10 @@ class EngineConfig(Section):
     and /readyz that the bot cannot talk. 0 never asks."""
     context: Count = 0
     """Longest prompt plus reply, in tokens; 0 takes what the model was made for."""
-    prefill_ms: Positive = 200
+    prefill_ms: Positive = 100
     """How long a step may read new prompts, in milliseconds, as far as can be told from the steps
-    before: replies that run wait about that long for their next word at most. While none runs
-    a step may read four times as long."""
+    before: replies that run wait about that long for their next word at most, or for as long as
+    five words take if the model is slower. While none runs a step may read four times as long."""
     prefill_chunk: Annotated[int, Field(ge=16)] = 2048
     """Tokens of new prompts that one step reads at most, however fast that is: what is computed on
     them takes memory."""

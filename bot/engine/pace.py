@@ -14,6 +14,8 @@ LEAST = 16
 """Tokens that are read however slow they are: a prompt has to come to an end."""
 MEMORY = 0.3
 """Weight of the latest step in what is thought of all."""
+STEPS = 5
+"""So many steps without prompts may one with prompts take, where that is longer than the limit."""
 ALONE = 4
 """How many times as long prompts may be read while no reply runs: each step reads all weights."""
 OWN = 0.25
@@ -24,7 +26,7 @@ class Pace:
     """Prompt tokens a step.
 
     Args:
-        seconds: that a step may take for prompts.
+        seconds: that a step may take for prompts; a slow model may take longer.
         most: tokens that it reads at most, whatever they take.
     """
 
@@ -39,7 +41,7 @@ class Pace:
         """What the next step may read; more if no reply is held up by it."""
         if not self._per_token:
             return min(FIRST_GUESS, self._most)
-        seconds = self._seconds * (1 if waited_for else ALONE)
+        seconds = max(self._seconds, STEPS * self._plain) * (1 if waited_for else ALONE)
         return max(min(LEAST, self._most), min(self._most, int(seconds / self._per_token)))
 
     def told(self, tokens: int, seconds: float) -> None:
