@@ -22,10 +22,15 @@ RUN if [ "$DEVICE" = cpu ] && [ -z "$TORCH_INDEX" ]; then \
  && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' requirements.lock)" \
  && sed -e '/^# What the tests/,$d' -e '/^torch==/d' requirements.lock > rest.lock \
  && pip install -r rest.lock
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY bot bot
 COPY learning learning
-RUN pip install --no-deps --no-build-isolation .
+# The image that runs has no compiler: what the engine compiles comes with it.
+RUN pip install --no-deps --no-build-isolation . \
+ && cd / && python -c "from bot.engine.kernels import kernels; kernels()"
 
 FROM python:${PYTHON}-slim
 RUN useradd --create-home --uid 10001 rapport \
