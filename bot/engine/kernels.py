@@ -90,7 +90,7 @@ class Kernels(Operations):
         keys, values = kept
         rows, heads, width = q.shape
         kv_heads = keys.shape[1]
-        found = torch.empty(rows, heads, width)
+        found = torch.empty(rows, heads, width, dtype=torch.float32)
         self._attend(
             q.data_ptr(), q.stride(0), new_k.data_ptr(), new_k.stride(0), new_v.data_ptr(),
             new_v.stride(0), keys.data_ptr(), values.data_ptr(), keys.stride(0), keys.stride(1),
@@ -102,10 +102,8 @@ class Kernels(Operations):
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         """``[n, in]`` by the rows of ``[out, in]``: ``[n, out]``; fast for a few rows."""
         (rows, inner), outer = x.shape, len(weight)
-        found = torch.empty(rows, outer)
-        self._multiply(
-            x.data_ptr(), weight.data_ptr(), found.data_ptr(), rows, inner, outer
-        )
+        found = torch.empty(rows, outer, dtype=torch.float32)
+        self._multiply(x.data_ptr(), weight.data_ptr(), found.data_ptr(), rows, inner, outer)
         return found
 
     def adapters(self, a: Tensor, b: Tensor, ends: Tensor) -> Adapters:
@@ -128,7 +126,7 @@ class Kernels(Operations):
     def gated(self, x: Tensor) -> Tensor:
         """See `Operations.gated`."""
         rows, both = x.shape
-        found = torch.empty(rows, both // 2)
+        found = torch.empty(rows, both // 2, dtype=torch.float32)
         self._gated(x.data_ptr(), found.data_ptr(), rows, both // 2)
         return found
 
@@ -136,7 +134,7 @@ class Kernels(Operations):
         self, x: Tensor, weight: Tensor, least: float, added: Tensor | None = None
     ) -> Tensor:
         """See `Operations.normalise`; what is added to lies in one run."""
-        found = torch.empty(x.shape)
+        found = torch.empty(x.shape, dtype=torch.float32)
         flat, width = x.contiguous(), x.shape[-1]
         self._normalise(
             flat.data_ptr(), None if added is None else added.data_ptr(), weight.data_ptr(),
@@ -197,17 +195,20 @@ def _library() -> Path:
         OSError, subprocess.SubprocessError: it cannot be compiled here.
     """
     source = SOURCE.read_bytes()
-    how = " ".join((*FLAGS, platform.machine()))
+    # Another torch may come with another OpenMP.
+    how = " ".join((*FLAGS, platform.machine(), torch.__version__))
     digest = hashlib.sha256(source + how.encode())
     name = f"kernels-{digest.hexdigest()[:16]}.so"
     places = _places()
-    for place in places:
-        if (place / name).is_file():
-            return place / name
+    there = next((place / name for place in places if (place / name).is_file()), None)
+    if there is not None:
+        return there
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc"))), None)
     if compiler is None:
         raise OSError("there is no C compiler (install gcc)")
-    place = next(place for place in places if _writable(place))
+    place = next(filter(_writable, places), None)
+    if place is None:
+        raise OSError(f"none of {', '.join(map(str, places))} can be written")
     with TemporaryDirectory(dir=place) as folder:
         made = Path(folder) / name
         # Without -fopenmp, which would name another OpenMP than the one that torch computes with.

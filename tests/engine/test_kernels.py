@@ -156,6 +156,18 @@ def test_without_a_compiler_torch_does_it_all_and_the_log_says_why(
 
 
 @needs_compiler
+def test_where_nothing_can_be_written_torch_does_it_all(
+    anew: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken = anew / "taken"
+    taken.write_text("a file, and no folder")
+    monkeypatch.setattr(module, "_places", lambda: (taken / "inside",))
+    with caplog.at_level(logging.INFO):
+        assert kernels() is None
+    assert "can be written" in caplog.text
+
+
+@needs_compiler
 def test_a_source_that_does_not_compile_is_not_used(
     anew: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
