@@ -163,6 +163,56 @@ void multiply(const float *x, const float *weight, float *out, int64_t rows, int
                       o + OUTPUTS < outer ? o + OUTPUTS : outer);
 }
 
+/* A panel has 16 outputs, [inner][16]: each number of a row meets 16 weights that lie in one run,
+ * and 8 rows at a time use what is read of the weights. */
+#define PANEL 16
+#define ROWS 8
+#define NEAR 24576 /* numbers */
+typedef float lanes __attribute__((vector_size(4 * PANEL), aligned(4)));
+
+INLINE void panel_rows(const float *x, const float *panel, float *out, int64_t inner,
+                       int64_t outer, int64_t width, const int rows)
+{
+    lanes sums[ROWS];
+    for (int r = 0; r < rows; r++)
+        sums[r] = (lanes){0};
+    for (int64_t i = 0; i < inner; i++) {
+        lanes weights = *(const lanes *)(panel + i * PANEL);
+        for (int r = 0; r < rows; r++)
+            sums[r] += weights * x[r * inner + i];
+    }
+    for (int r = 0; r < rows; r++)
+        memcpy(out + r * outer, &sums[r], 4 * width);
+}
+
+CLONES static void panel_one(const float *x, const float *panel, float *out, int64_t rows,
+                             int64_t inner, int64_t outer, int64_t width)
+{
+    int64_t r = 0;
+    for (; r + 8 <= rows; r += 8)
+        panel_rows(x + r * inner, panel, out + r * outer, inner, outer, width, 8);
+    for (; r + 4 <= rows; r += 4)
+        panel_rows(x + r * inner, panel, out + r * outer, inner, outer, width, 4);
+    for (; r + 2 <= rows; r += 2)
+        panel_rows(x + r * inner, panel, out + r * outer, inner, outer, width, 2);
+    for (; r < rows; r++)
+        panel_rows(x + r * inner, panel, out + r * outer, inner, outer, width, 1);
+}
+
+void multiply_panels(const float *x, const float *panels, float *out, int64_t rows, int64_t inner,
+                     int64_t outer)
+{
+    /* As many rows at a time as stay in a core's cache while the panels go by. */
+    int64_t some = NEAR / inner / ROWS * ROWS;
+    some = some < ROWS ? ROWS : some;
+#pragma omp parallel for collapse(2) if (inner * outer > ALONE)
+    for (int64_t r = 0; r < rows; r += some)
+        for (int64_t o = 0; o < outer; o += PANEL)
+            panel_one(x + r * inner, panels + o * inner, out + r * outer + o,
+                      rows - r < some ? rows - r : some, inner, outer,
+                      outer - o < PANEL ? outer - o : PANEL);
+}
+
 CLONES static void add_scaled(const float *scales, const float *b, float *out, int64_t rank,
                               int64_t outer, int64_t width)
 {

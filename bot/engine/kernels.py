@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_suffix(".c")
 FLAGS = ("-O3", "-std=gnu11", "-fopenmp", "-fPIC")
+PANEL = 16
+"""Outputs that lie side by side in a panel of weights."""
 PATIENCE = 60.0
 """Seconds that a compiler may take."""
 TOLERANCE = 1e-4
@@ -47,6 +49,7 @@ _ARGUMENTS = {
     "rotate": [_POINTER, _INTEGER, _POINTER, _POINTER, _POINTER] + [_INTEGER] * 3,
     "gated": [_POINTER, _POINTER, _INTEGER, _INTEGER],
     "multiply": [_POINTER] * 3 + [_INTEGER] * 3,
+    "multiply_panels": [_POINTER] * 3 + [_INTEGER] * 3,
     "adapt": [_POINTER] * 6 + [_INTEGER] * 5,
     "normalise": [_POINTER] * 4 + [_INTEGER, _INTEGER, _REAL],
 }
@@ -70,6 +73,9 @@ class Kernels(Operations):
         self._attend, self._rotate = loaded.attend, loaded.rotate
         self._gated, self._normalise = loaded.gated, loaded.normalise
         self._multiply, self._adapt = loaded.multiply, loaded.adapt
+        self._multiply_panels = loaded.multiply_panels
+        self.wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+        """Whether there are registers enough for `multiply_panels` to be fast."""
 
     def attend(
         self, q: Tensor, new: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor],
@@ -104,6 +110,22 @@ class Kernels(Operations):
         (rows, inner), outer = x.shape, len(weight)
         found = torch.empty(rows, outer, dtype=torch.float32)
         self._multiply(x.data_ptr(), weight.data_ptr(), found.data_ptr(), rows, inner, outer)
+        return found
+
+    def panels(self, weight: Tensor) -> Tensor:
+        """A weight ``[out, in]`` for `multiply_panels`: ``[out / 16, in, 16]``, rounded up."""
+        outer, inner = weight.shape
+        padded = functional.pad(weight, (0, 0, 0, -outer % PANEL))
+        return padded.view(-1, PANEL, inner).transpose(1, 2).contiguous()
+
+    def multiply_panels(self, x: Tensor, panels: Tensor, outer: int) -> Tensor:
+        """``[n, in]`` by a weight in panels: ``[n, out]``; for any number of rows."""
+        rows, inner = x.shape
+        x = x.contiguous()
+        found = torch.empty(rows, outer, dtype=torch.float32)
+        self._multiply_panels(
+            x.data_ptr(), panels.data_ptr(), found.data_ptr(), rows, inner, outer
+        )  # fmt: skip
         return found
 
     def adapters(self, a: Tensor, b: Tensor, ends: Tensor) -> Adapters:
@@ -275,6 +297,11 @@ def agree_with_torch(kernels: Kernels) -> bool:
     for inner, outer in ((64, 50), (40, 7)):
         x, weight = random(3, inner), random(outer, inner)
         checks.append(_same(kernels.multiply(x, weight), x @ weight.T))
+        in_panels = kernels.panels(weight)
+        for rows in (1, 3, 15):
+            x = random(rows, inner)
+            found = kernels.multiply_panels(x, in_panels, outer)
+            checks.append(_same(found, x @ weight.T))
     x, a, b = random(3, 24), random(2, 12, 24), random(2, 6, 25)
     slots, ends, output = torch.tensor([1, -1, 0]), torch.tensor([11, 25]), random(3, 25)
     plain = output.clone()

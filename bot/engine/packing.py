@@ -1,12 +1,12 @@
 """Weights laid out once in the order in which the processor's matrix kernels read them.
 
 A step of a few rows is spent reading weights, and the plain layout is read badly: each output's
-weights lie in a short run of their own. oneDNN reorders them into blocks, once, and its kernel
-then takes what a short matrix needs. The copy stands beside the weights, which training and whoever
-else holds the tensors go on using; and one to three rows go by the weights as they are, in
-compiled code (`bot.engine.kernels`).
+weights lie in a short run of their own. So there is a copy in another order beside the weights,
+which training and whoever else holds the tensors go on using. Where registers are wide it is
+panels of 16 outputs, for compiled code (`bot.engine.kernels`). Elsewhere oneDNN makes blocks of its
+own, and one to three rows go by the weights as they are, in compiled code if there is any.
 
-It knows weights and nothing of models, requests or adapters. The two operators are those that
+It knows weights and nothing of models, requests or adapters. oneDNN's two operators are those that
 PyTorch's own compiler calls when it freezes a model for a CPU; where they are missing or do not
 give what they should, weights are used as they are.
 """
@@ -71,6 +71,24 @@ class Few:
 
 
 @dataclass(frozen=True, slots=True)
+class Panels:
+    """A product with a copy of a weight in panels, in compiled code."""
+
+    panels: Tensor
+    outer: int
+    bias: Tensor | None
+    kernels: Kernels
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[..., in]`` to ``[..., out]``."""
+        flat = x.reshape(-1, x.shape[-1])
+        found = self.kernels.multiply_panels(flat, self.panels, self.outer)
+        if self.bias is not None:
+            found.add_(self.bias)
+        return found.view(*x.shape[:-1], -1)
+
+
+@dataclass(frozen=True, slots=True)
 class Packed:
     """A product with a weight and a copy of it in blocks."""
 
@@ -125,6 +143,8 @@ class Packing:
         plain = Plain(weight, bias)
         if not self.packed:
             return plain
+        if self.kernels is not None and self.kernels.wide:
+            return Panels(self.kernels.panels(weight), len(weight), bias, self.kernels)
         # Not told how many rows will come, it lays out blocks good for few and for hundreds.
         blocks: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
         if self.kernels is None:

@@ -105,6 +105,20 @@ def test_products_are_what_torch_gives(compiled: Kernels, inner: int, outer: int
 
 
 @needs_compiler
+@pytest.mark.parametrize(("inner", "outer"), [(64, 64), (33, 81), (256, 5), (1, 1), (3000, 40)])
+def test_products_in_panels_are_what_torch_gives(
+    compiled: Kernels, inner: int, outer: int
+) -> None:
+    torch.manual_seed(outer)
+    weight = torch.randn(outer, inner)
+    panels = compiled.panels(weight)
+    for rows in (1, 2, 7, 16, 130):
+        x = torch.randn(rows, inner)
+        found = compiled.multiply_panels(x, panels, outer)
+        torch.testing.assert_close(found, x @ weight.T, rtol=1e-4, atol=1e-3)
+
+
+@needs_compiler
 @pytest.mark.parametrize("rows", [1, 3, 400])
 def test_what_lies_between_the_products_is_what_torch_gives(compiled: Kernels, rows: int) -> None:
     torch.manual_seed(rows)
@@ -191,6 +205,7 @@ def test_kernels_that_give_something_else_are_found_out(
         ("squares / width + least", "squares + least"),
         ("weight[o * inner + i] * x", "weight[i] * x"),
         ("from = ends[p++]", "from = 0 * p++"),
+        ("&sums[r], 4 * width", "&sums[r], 4"),
     ):
         assert source.count(right) == 1
         place = anew / f"{len(right)}"
@@ -202,5 +217,5 @@ def test_kernels_that_give_something_else_are_found_out(
             patch.setattr(module, "_places", lambda place=place: (place,))
             kernels.cache_clear()
             assert kernels() is None
-    assert caplog.text.count("are not used") == 6
+    assert caplog.text.count("are not used") == 7
     assert agree_with_torch(compiled)

@@ -11,17 +11,20 @@ from bot.engine.packing import Packing
 LENGTHS = (1, 2, 3, 4, 5, 16, 17, 300)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("compiled", ["wide", "narrow", ""])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("with_bias", [True, False])
 @pytest.mark.parametrize("packed", [True, False])
 def test_packed_weights_give_what_plain_ones_give(
-    dtype: torch.dtype, with_bias: bool, packed: bool, compiled: bool
-) -> None:
+    dtype: torch.dtype, with_bias: bool, packed: bool, compiled: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     torch.manual_seed(0)
     weight = torch.randn(81, 48, dtype=dtype)
     bias = torch.randn(81, dtype=dtype) if with_bias else None
     found_kernels: Kernels | None = kernels() if compiled and dtype == torch.float32 else None
+    if found_kernels is not None:
+        monkeypatch.setattr(found_kernels, "wide", compiled == "wide")
     product = Packing(packed, found_kernels).product(weight, bias)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     for shape in (*((n, 48) for n in LENGTHS), *((1, n, 48) for n in LENGTHS)):
